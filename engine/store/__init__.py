@@ -1,0 +1,1 @@
+"""The record: what was planned, reserved, signed and failed (SQLAlchemy Core)."""
