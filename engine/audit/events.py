@@ -1,0 +1,36 @@
+"""The events that are audited, each with its group in CPS 4.5.1."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Event(Enum):
+    """An audited event; the value is the name in the record, the group is that of CPS 4.5.1."""
+
+    AUDIT_CHECKPOINT_SIGNED = ("audit.checkpoint-signed", 1)
+    KEY_GENERATED = ("key.generated", 3)
+    AUTHORITY_CERTIFICATE_RESERVED = ("authority-certificate.reserved", 5)
+    AUTHORITY_CERTIFICATE_ISSUED = ("authority-certificate.issued", 5)
+    RUN_PLANNED = ("run.planned", 7)
+    RUN_STARTED = ("run.started", 7)
+    RUN_PAUSE_ASKED = ("run.pause-asked", 7)
+    RUN_PAUSED = ("run.paused", 7)
+    RUN_ABORT_ASKED = ("run.abort-asked", 7)
+    RUN_ABORTED = ("run.aborted", 7)
+    RUN_RETRIED = ("run.retried", 7)
+    RUN_COMPLETED = ("run.completed", 7)
+    UNIT_RESERVED = ("unit.reserved", 7)
+    UNIT_COMPLETED = ("unit.completed", 7)
+    OPERATIONS_SIGNATURE_INTENDED = ("operations.signature-intended", 7)
+    CERTIFICATES_DELIVERED = ("certificates.delivered", 7)
+    HOME_INITIALISED = ("home.initialised", 14)
+    TOKEN_INITIALISED = ("token.initialised", 14)
+    TOKEN_MEASURED = ("token.measured", 14)
+    STORE_MIGRATED = ("store.migrated", 14)
+    WORKER_REPLACED = ("worker.replaced", 17)
+    CLOCK_REFUSED = ("clock.refused", 17)
+
+    def __init__(self, record_name: str, group: int) -> None:
+        self.record_name = record_name
+        self.group = group
