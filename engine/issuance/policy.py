@@ -1,7 +1,7 @@
 """A policy: whom a direct-issuance run issues to, what each entity gets, and when the run may work.
 
-A policy is a TOML file, checked once and unchangeable from then on. Its bytes and their digest go into the run's
-record, so that a run can be resumed, and accounted for, without the file.
+A policy is a TOML file, checked once and unchangeable from then on. Its text and digest go into the run's record, so
+that a run can be resumed, and accounted for, without the file.
 """
 
 from __future__ import annotations
@@ -28,15 +28,22 @@ from engine.clock import TAIPEI
 from engine.errors import ConfigurationInvalid
 from engine.kinds import Rank
 from engine.register.eligibility import EligibilityRules
+from engine.x509.periods import Period
 
-_LONGEST_VALIDITY = 10
-"""Years; CPS 6.3.2.2 for RSA-2048. A profile may set less, and never is a certificate valid beyond the CA's."""
+_LONGEST_VALIDITY = Period.parse("P10Y")
+"""CPS 6.3.2.2 for RSA-2048. A profile may cap it lower, and never is a certificate valid beyond the CA's."""
 
 
 def _ranked(rank: Rank) -> Rank:
     if rank is Rank.NONE:
         raise ValueError("a card is primary or secondary (CPS 1.3.5.1)")
     return rank
+
+
+def _within_longest(text: str) -> str:
+    if Period.parse(text) > _LONGEST_VALIDITY:
+        raise ValueError(f"a certificate is valid for {_LONGEST_VALIDITY} at most (CPS 6.3.2.2)")
+    return text
 
 
 def _local(value: time) -> time:
@@ -109,7 +116,8 @@ class Policy(BaseModel):
         legal_basis: the decision or clause the run rests on; printed in the run report.
         eligibility: who gets cards.
         cards: what each entity gets.
-        validity_years: life of the certificates in years; profile and CA certificate may shorten it.
+        validity: life of the certificates as an ISO 8601 period of years and months (P5Y), None for the profile's own;
+            profile and CA certificate may shorten it.
         crl_partition_size: how many certificates share one partition CRL.
         work_unit_size: how many certificates a worker leases at a time.
         run_windows: when the run may sign; empty means at any time.
@@ -122,8 +130,7 @@ class Policy(BaseModel):
     legal_basis: Annotated[str, Field(min_length=1)]
     eligibility: EligibilityRules
     cards: tuple[CardRule, ...] = Field(default=(CardRule(rank=Rank.PRIMARY),), min_length=1)
-    # real certificates last 5 years (GPKI profile)
-    validity_years: Annotated[StrictInt, Field(ge=1, le=_LONGEST_VALIDITY)] = 5
+    validity: Annotated[str, AfterValidator(_within_longest)] | None = None
     # a guess: 1.2 M certificates in 60 partitions, each CRL below 1 MB even if every certificate is on it
     crl_partition_size: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 20_000
     # the design's measurement used batches of 256
@@ -131,7 +138,7 @@ class Policy(BaseModel):
     run_windows: tuple[RunWindow, ...] = ()
     rate_cap: Annotated[StrictInt, Field(ge=1)] | None = None
 
-    _source: bytes | None = PrivateAttr(default=None)
+    _text: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _each_rank_once(self) -> Self:
@@ -141,27 +148,7 @@ class Policy(BaseModel):
         return self
 
     @classmethod
-    def from_toml(cls, source: bytes, place: str) -> Self:
-        """Check the bytes of a policy file.
-
-        Args:
-            source: TOML 1.0, UTF-8.
-            place: the file's name, for errors.
-
-        Raises:
-            ConfigurationInvalid: not TOML, an unknown or missing key, or a value against its rule; names the key.
-        """
-        try:
-            policy = cls.model_validate(tomllib.loads(source.decode()))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationInvalid(f"not a TOML file: {error}", place=place) from error
-        except ValidationError as error:
-            raise _invalid(error, place) from error
-        policy._source = source
-        return policy
-
-    @classmethod
-    def shipped(cls, name: str) -> Self:
+    def shipped(cls, name: str) -> Policy:
         """Return a policy that comes with the engine, such as ``all-companies``.
 
         Raises:
@@ -173,32 +160,32 @@ class Policy(BaseModel):
             raise ConfigurationInvalid(
                 "no such shipped policy", value=name, rule=f"one of {', '.join(names)}"
             )
-        return cls.from_toml((folder / f"{name}.toml").read_bytes(), f"shipped policy {name}")
+        return policy_from_text((folder / f"{name}.toml").read_text("utf-8"), place=f"shipped policy {name}")
 
     @property
-    def source(self) -> bytes:
-        """The bytes of the file, to be kept with the run.
+    def text(self) -> str:
+        """The text of the file, to be kept with the run.
 
         Raises:
             ConfigurationInvalid: the policy was made without a file.
         """
-        if self._source is None:
+        if self._text is None:
             raise ConfigurationInvalid("the policy does not come from a file", value=self.name)
-        return self._source
+        return self._text
 
     @property
     def digest(self) -> str:
         """SHA-256 of the file's bytes, hexadecimal."""
-        return hashlib.sha256(self.source).hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def may_run(self, moment: datetime) -> bool:
         """Say whether a run may sign at an aware time."""
         return not self.run_windows or any(window.contains(moment) for window in self.run_windows)
 
-    def next_opening(self, moment: datetime) -> datetime:
-        """Return the first time, at or after an aware time, at which a run may sign."""
+    def next_opening(self, moment: datetime) -> datetime | None:
+        """Return when a run may sign again, or None when it may at the given aware time."""
         if self.may_run(moment):
-            return moment
+            return None
         return min(window.next_opening(moment) for window in self.run_windows)
 
 
@@ -206,15 +193,36 @@ def load_policy(path: Path) -> Policy:
     """Read and check a policy file.
 
     Raises:
-        ConfigurationInvalid: the file cannot be read, or see `Policy.from_toml`.
+        ConfigurationInvalid: the file cannot be read or is not UTF-8; or see `policy_from_text`.
     """
     try:
-        source = path.read_bytes()
+        text = path.read_bytes().decode()
     except OSError as error:
-        raise ConfigurationInvalid(
-            f"the policy cannot be read: {error.strerror or error}", place=str(path)
-        ) from error
-    return Policy.from_toml(source, str(path))
+        message = f"the policy cannot be read: {error.strerror or error}"
+        raise ConfigurationInvalid(message, place=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(f"not UTF-8: {error}", place=str(path), rule="TOML 1.0") from error
+    return policy_from_text(text, place=str(path))
+
+
+def policy_from_text(text: str, *, place: str = "policy") -> Policy:
+    """Check the text of a policy file.
+
+    Args:
+        text: TOML 1.0.
+        place: the file's name, for errors.
+
+    Raises:
+        ConfigurationInvalid: not TOML, an unknown or missing key, or a value against its rule; names the key.
+    """
+    try:
+        policy = Policy.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(f"not a TOML file: {error}", place=place, rule="TOML 1.0") from error
+    except ValidationError as error:
+        raise _invalid(error, place) from error
+    policy._text = text
+    return policy
 
 
 def _invalid(error: ValidationError, place: str) -> ConfigurationInvalid:
