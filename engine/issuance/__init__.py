@@ -1,0 +1,1 @@
+"""Direct issuance: policy, planning, runs, workers, and the exchange with the card centre."""
