@@ -1,27 +1,39 @@
 """A JSON array of objects, of any size, in constant memory, with no good element lost to a broken one.
 
-The file is read in chunks. A chunk is cut after its last closing brace; what lies before is a comma-separated list
-of whole elements nearly always, and is parsed in one call. Where that fails, the list is taken apart brace by
-brace: an element is the shortest text from a brace to a closing brace that is a JSON object, and what cannot be one
-up to the next opening brace is rejected. What stands between two objects is only looked at for further values:
-a missing comma, or pages of the open-data interface written one behind the other, cost no row.
+The file is read in chunks. A chunk is cut after its last closing brace; what lies before is a comma-separated list of
+whole elements nearly always, and is parsed in one call. Where that fails, the list is taken apart brace by brace: an
+element is the shortest text from a brace to a closing brace that is a JSON object; where there is none, the text up to
+what looks like the next element is rejected. What stands between two objects is only looked at for further values: a
+missing comma, or pages of the open-data interface written one behind the other, cost no row.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import orjson
 
-from engine.register.records import MAX_ROW_BYTES, Record, not_a_record, readable_identifier, record_of
+from engine.register.records import (
+    MAX_ROW_BYTES,
+    Record,
+    not_a_record,
+    readable_identifier,
+    record_of,
+    row_too_long,
+)
 from engine.register.row import RejectReason, RowRejected
 
 _CHUNK_BYTES = 262_144  # a guess: some 800 rows, so that the call per chunk costs nothing per row
 _SEPARATORS = b" \t\r\n,[]"
+_NO_JSON = b"\x00"  # may stand nowhere in a JSON text (RFC 8259 sections 2 and 7)
 _CLOSING_BRACES_TRIED = 8
 """How many closing braces are tried as an element's end. A guess: rows are flat, a name may hold a brace or two."""
+
+_NEXT_ELEMENT = re.compile(rb'[\s,\[\]}]\{\s*"')
+"""A brace behind a separator and before a quote: inside a text of JSON that quote would stand behind a backslash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,8 @@ def read_json_array(file: BinaryIO) -> Iterator[Record | RowRejected]:
     """
     for number, value in enumerate(_values(file), start=1):
         if isinstance(value, _Broken):
-            yield not_a_record(number, value.text)
+            is_too_long = len(value.text) > MAX_ROW_BYTES
+            yield row_too_long(number) if is_too_long else not_a_record(number, value.text)
         elif isinstance(value, _CutOff):
             detail = f"the array ends at byte {value.offset} without its closing bracket"
             yield RowRejected(number, value.identifier, RejectReason.ARRAY_CUT_OFF, None, detail)
@@ -62,10 +75,14 @@ def _values(file: BinaryIO) -> Iterator[object]:
     while chunk := file.read(_CHUNK_BYTES):
         pending += chunk
         end = pending.rfind(b"}") + 1
-        if end or len(pending) > MAX_ROW_BYTES:
-            values, rest = _split(pending[:end] if end else pending, is_last=False)
-            pending = rest + pending[end:] if end else rest
+        if end:
+            values, rest = _split(pending[:end], is_last=False)
+            pending = rest + pending[end:]
             yield from values
+        elif len(pending) > MAX_ROW_BYTES:
+            pending = (
+                pending[:MAX_ROW_BYTES] + _NO_JSON
+            )  # what is left out must not make a shorter, good value
     pending = pending.rstrip()
     is_closed = pending.endswith(b"]")
     values, _ = _split(pending[:-1] if is_closed else pending, is_last=True)
@@ -100,8 +117,8 @@ def _take_apart(text: bytes, *, is_last: bool) -> tuple[list[object], bytes]:
         if value is None and may_go_on and not is_last:
             return values, text[start:]
         if value is None:
-            following = text.find(b"{", start + 1)
-            end = following if following >= 0 else len(text)
+            following = _NEXT_ELEMENT.search(text, start + 1)
+            end = following.start() + 1 if following is not None else len(text)
             value = _Broken(text[start:end])
         values.append(value)
         position = end
