@@ -1,0 +1,190 @@
+"""The pretend network HSM from the side of the tests: building it, steering it, reading its log.
+
+The module itself is `hsm_shim.c`; the control file and the log are described in README.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("hsm_shim.c")
+CRYPTOKI_HEADERS = Path("/usr/include/p11-kit-1")
+"""Where Debian's libp11-kit-dev puts p11-kit/pkcs11.h, the Cryptoki declarations."""
+
+
+def build(library: Path) -> Path:
+    """Compile the module with gcc, unless it is newer than its source; return its absolute path.
+
+    The result appears by rename, so several processes may build at once.
+
+    Raises:
+        RuntimeError: gcc refused, with what it said.
+    """
+    library = library.resolve()
+    if library.exists() and library.stat().st_mtime_ns > SOURCE.stat().st_mtime_ns:
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    fresh = library.with_name(f".{library.name}.{os.getpid()}")
+    command = ["gcc", "-std=gnu17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
+    # libcrypto by its file name: the link named libcrypto.so comes only with its headers, which are not needed
+    command += [f"-I{CRYPTOKI_HEADERS}", str(SOURCE), "-o", str(fresh), "-l:libcrypto.so.3", "-lpthread"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        raise RuntimeError(f"gcc could not build {SOURCE.name}:\n{finished.stderr}")
+    fresh.rename(library)
+    return library
+
+
+@dataclass(frozen=True)
+class LoggedSignature:
+    """A SIGN line: one signature that the token made or refused to make."""
+
+    time_ns: int
+    process: int
+    session: int
+    mechanism: int
+    digest: str
+    result: int
+    discarded: bool
+
+
+@dataclass(frozen=True)
+class LoggedCall:
+    """A CALL line: a call of another function. `detail` is C_Initialize's flags or C_Login's user type."""
+
+    time_ns: int
+    process: int
+    function: str
+    session: int
+    detail: int
+    result: int
+
+
+class HsmShim:
+    """Steers one pretend HSM through its control file, and reads its log.
+
+    Args:
+        directory: where control file and log lie; made if missing. Processes that share it share one HSM.
+        wrapped: the PKCS#11 module that does the work.
+    """
+
+    def __init__(self, directory: Path, wrapped: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.control_path = directory / "control"
+        self.log_path = directory / "log"
+        self._wrapped = wrapped
+        self._settings: dict[str, str] = {}
+        self._rules: dict[int, str] = {}
+        self._arms = itertools.count(1)
+        self._restarts = 0
+        self._write()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that a process must have before it loads the module."""
+        return {
+            "HSM_SHIM_MODULE": str(self._wrapped),
+            "HSM_SHIM_CONTROL": str(self.control_path),
+            "HSM_SHIM_LOG": str(self.log_path),
+        }
+
+    def latency(self, function: str, microseconds: int) -> None:
+        """Let every call of the function take so much longer."""
+        self._set(f"latency {function}", f"latency {function} {microseconds}")
+
+    def cap_sessions(self, count: int) -> None:
+        """Allow so many sessions over all processes; 0 = no limit."""
+        self._set("sessions", f"sessions {count}")
+
+    def cap_parallel(self, count: int) -> None:
+        """Let only so many C_Sign calls of one process run at once; 0 = no limit."""
+        self._set("parallel", f"parallel {count}")
+
+    def seed(self, number: int) -> None:
+        """Seed the draw of faults that come by rate."""
+        self._set("seed", f"seed {number}")
+
+    def hide(self, mechanism: int) -> None:
+        """Pretend that the token lacks a mechanism."""
+        self._set(f"hide {mechanism}", f"hide {mechanism:#x}")
+
+    def fail_next(self, function: str, result: int, count: int = 1) -> int:
+        """Let the next calls of the function, in each process, return this CKR value; return the arm number."""
+        return self._arm(f"fail {function} {result:#x} count {count}")
+
+    def fail_one_in(self, function: str, result: int, calls: int) -> int:
+        """Let one in so many calls of the function return this CKR value; return the arm number."""
+        return self._arm(f"fail {function} {result:#x} rate {calls}")
+
+    def hang_next(self, function: str, count: int = 1) -> int:
+        """Let the next calls of the function, in each process, not return until disarmed; return the arm number."""
+        return self._arm(f"hang {function} count {count}")
+
+    def disarm(self, arm: int) -> None:
+        """Take one armed fault away; calls that hang because of it go on."""
+        del self._rules[arm]
+        self._write()
+
+    def restart(self) -> None:
+        """Kill all sessions and the log-in of every process, at that process's next call."""
+        self._restarts += 1
+        self._write()
+
+    def reset(self) -> None:
+        """Take away every fault, delay and cap."""
+        self._settings.clear()
+        self._rules.clear()
+        self._write()
+
+    def signatures(self) -> list[LoggedSignature]:
+        """Every signature in the log, oldest first."""
+        return [
+            LoggedSignature(
+                int(time),
+                int(process),
+                int(session),
+                int(mechanism, 16),
+                digest,
+                int(result, 16),
+                end == "discarded",
+            )
+            for _, time, process, session, mechanism, digest, result, end in self._lines("SIGN")
+        ]
+
+    def calls(self, function: str) -> list[LoggedCall]:
+        """Every logged call of C_Initialize, C_Finalize, C_OpenSession, C_CloseSession, C_Login, C_Logout."""
+        return [
+            LoggedCall(int(time), int(process), name, int(session), int(detail, 16), int(result, 16))
+            for _, time, process, name, session, detail, result in self._lines("CALL")
+            if name == function
+        ]
+
+    def hanging(self) -> int:
+        """How many calls were caught by a hang so far."""
+        return len(self._lines("HANG"))
+
+    def _lines(self, kind: str) -> list[list[str]]:
+        if not self.log_path.exists():
+            return []
+        lines = self.log_path.read_text("ascii").splitlines()
+        return [line.split(" ") for line in lines if line.startswith(kind)]
+
+    def _set(self, key: str, statement: str) -> None:
+        self._settings[key] = statement
+        self._write()
+
+    def _arm(self, statement: str) -> int:
+        arm = next(self._arms)
+        self._rules[arm] = f"{statement} arm {arm}"
+        self._write()
+        return arm
+
+    def _write(self) -> None:
+        statements = [*self._settings.values(), *self._rules.values(), f"restart {self._restarts}"]
+        fresh = self.control_path.with_suffix(".fresh")
+        fresh.write_text("".join(f"{statement}\n" for statement in statements), "ascii")
+        fresh.replace(self.control_path)
