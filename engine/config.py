@@ -61,7 +61,7 @@ class X509Section(_Section):
 class CardCentreSection(_Section):
     """Whose signature a card file must bear."""
 
-    trusted: list[str] = ["{home}/card-centre/certificate.der"]
+    trusted: list[str] = ["{home}/card-centre/card-centre.der"]
 
 
 class IssuanceSection(_Section):

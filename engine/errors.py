@@ -133,3 +133,18 @@ class RunStateConflict(SealmintError):
     """The run is not in a state that allows this command."""
 
     exit_code = 12
+
+
+def the_sealmint_error(raised: BaseException) -> SealmintError:
+    """Return the one error that an exception or a group of them comes down to.
+
+    A nursery raises what its tasks raised as a group. The first of our own errors stands for it, unless there is
+    anything in it that is not ours: then that is a defect, and raised on.
+    """
+    if isinstance(raised, SealmintError):
+        return raised
+    if isinstance(raised, BaseExceptionGroup):
+        ours, others = raised.split(SealmintError)
+        if ours is not None and others is None:
+            return the_sealmint_error(ours.exceptions[0])
+    raise raised

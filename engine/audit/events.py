@@ -28,7 +28,7 @@ class Event(Enum):
     TOKEN_INITIALISED = ("token.initialised", 14)
     TOKEN_MEASURED = ("token.measured", 14)
     STORE_MIGRATED = ("store.migrated", 14)
-    WORKER_REPLACED = ("worker.replaced", 17)
+    WORKER_LOST = ("worker.lost", 17)
     CLOCK_REFUSED = ("clock.refused", 17)
 
     def __init__(self, record_name: str, group: int) -> None:

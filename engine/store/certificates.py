@@ -36,7 +36,6 @@ class PlannedItem:
     subject: bytes
     uniform_number: str | None
     public_key: bytes
-    key_identifier: bytes
     tbs: bytes | None
     not_after: int | None
 
@@ -51,7 +50,7 @@ class Reserved:
     tbs: bytes
 
 
-_UNIT_ITEMS = (
+_UNIT_ITEMS: Select[Any] = (
     select(
         item.c.id,
         item.c.usage,
@@ -61,7 +60,6 @@ _UNIT_ITEMS = (
         card.c.subject,
         card.c.uniform_number,
         item.c.public_key,
-        item.c.key_identifier,
         reservation.c.tbs,
         reservation.c.not_after,
     )

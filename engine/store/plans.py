@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from engine.kinds import Rank
 from engine.store.bulk_append import append
@@ -18,6 +19,7 @@ from engine.store.schema import (
     primary_card_claim,
     public_key_claim,
     run_reject,
+    subject_claim,
     subscriber_number_claim,
     work_unit,
 )
@@ -51,7 +53,6 @@ class PlannedKey:
     usage: str
     public_key: bytes
     key_digest: bytes
-    key_identifier: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,16 @@ def entities_by_identifier(
         )
     )
     return {identifier: (entity_id, number) for identifier, entity_id, number in rows}
+
+
+def name_of(connection: Connection, identifier: str) -> str | None:
+    """Return the name under which the store knows a company or partnership by its number."""
+    return connection.execute(
+        select(entity.c.name)
+        .where(entity.c.identifier == identifier, entity.c.unit_name.is_(None))
+        .order_by(entity.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
 
 
 def allot_partition(
@@ -153,6 +164,12 @@ def append_cards(connection: Connection, run_id: int, cards: Sequence[PlannedCar
     Raises:
         IntegrityError: a number or a primary card is claimed already (SQLAlchemy's own).
     """
+    subjects = {
+        hashlib.sha256(c.subject).digest(): c.holder.entity_id
+        for c in cards
+        if c.holder.is_new and c.holder.subscriber_number is None
+    }
+    append(connection, subject_claim, ("subject_digest", "entity_id"), list(subjects.items()))
     fresh = {c.holder.entity_id: c.holder for c in cards if c.holder.is_new}.values()
     append(
         connection,
@@ -191,6 +208,9 @@ def append_cards(connection: Connection, run_id: int, cards: Sequence[PlannedCar
         ],
     )
     append(connection, card_number_claim, ("number", "card_id"), [(c.number, n) for n, c in numbered])
+    again = [c.holder.entity_id for c in cards if c.rank == Rank.PRIMARY.value and not c.holder.is_new]
+    # What is claimed still for these was found expired: held ones were passed over.
+    connection.execute(delete(primary_card_claim).where(primary_card_claim.c.entity_id.in_(again)))
     append(
         connection,
         primary_card_claim,
@@ -224,8 +244,8 @@ def append_unit(
     append(
         connection,
         item,
-        ("id", "run_id", "unit_id", "card_id", "usage", "public_key", "key_identifier"),
-        [(n, run_id, unit_id, c, k.usage, k.public_key, k.key_identifier) for n, (c, k) in numbered],
+        ("id", "run_id", "unit_id", "card_id", "usage", "public_key"),
+        [(n, run_id, unit_id, c, k.usage, k.public_key) for n, (c, k) in numbered],
     )
     append(
         connection,

@@ -189,7 +189,6 @@ item = Table(
     Column("card_id", RowId, nullable=False, index=True),
     Column("usage", String(16), nullable=False),
     Column("public_key", LargeBinary, nullable=False),  # SubjectPublicKeyInfo (DER), checked at intake
-    Column("key_identifier", LargeBinary, nullable=False),
 )
 
 item_failure = Table(

@@ -45,3 +45,9 @@ class SerialNumbers:
             prefix + octets[start : start + _RANDOM_OCTETS]
             for start in range(0, count * _RANDOM_OCTETS, _RANDOM_OCTETS)
         ]
+
+
+def time_of(serial: bytes) -> datetime:
+    """Return when a serial number was made, to the millisecond, UTC."""
+    milliseconds = int.from_bytes(serial[:_PREFIX_OCTETS], "big") ^ _TOP_BITS
+    return _EPOCH + milliseconds * _MILLISECOND

@@ -116,7 +116,6 @@ def upgrade() -> None:
         sa.Column("card_id", RowId, nullable=False),
         sa.Column("usage", sa.String(length=16), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
-        sa.Column("key_identifier", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_item")),
     )
     op.create_index(op.f("ix_item_card_id"), "item", ["card_id"], unique=False)

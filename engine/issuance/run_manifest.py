@@ -1,0 +1,85 @@
+"""The signed manifest that closes a run: every serial with the SHA-256 of its certificate.
+
+The file has one line a certificate and is written in constant memory; the manifest beside it binds the file and is
+signed with the operations key as detached CMS, for the CA key signs certificates and CRLs only (CPS 6.1.9).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from engine.clock import Clock
+from engine.home import Home
+from engine.issuance.authority import Authority
+from engine.issuance.manifest import durable_file, write_manifest
+from engine.issuance.signing import Sign
+from engine.store.certificates import StoredCertificate, certificates_of_run
+from engine.store.database import Store
+from engine.x509.certificate import assemble
+
+PURPOSE = "run-manifest"
+FILE_NAME = "certificates.csv"
+
+
+def certificates(store: Store, run_id: int) -> Iterator[StoredCertificate]:
+    """Yield the certificates of a run in the order of their items, a short snapshot at a time."""
+    after = 0
+    while True:
+        with store.read() as connection:
+            batch = certificates_of_run(connection, run_id, after)
+        if not batch:
+            return
+        yield from batch
+        after = batch[-1].item_id
+
+
+async def write_run_manifest(
+    home: Home, store: Store, clock: Clock, authority: Authority, run_id: int, sign: Sign
+) -> bytes:
+    """Write and sign the manifest of a run.
+
+    Args:
+        home: the manifest lies in `runs/RUN/manifest`.
+        store: the open store.
+        clock: tells the time of signing.
+        authority: whose operations certificate goes along.
+        run_id: the run; none of its units is open.
+        sign: the operations key.
+
+    Returns:
+        The SHA-256 of `manifest.json`.
+
+    Cancelled, it leaves no manifest; the next call makes it anew.
+    """
+    directory = home.run_directory(run_id) / "manifest"
+    directory.mkdir(exist_ok=True)
+    write = partial(_write_lines, directory / FILE_NAME, store, authority, run_id)
+    count = await trio.to_thread.run_sync(write)
+    path = await write_manifest(
+        directory,
+        [FILE_NAME],
+        purpose=PURPOSE,
+        details={"run": run_id, "certificates": count},
+        certificate=authority.operations.certificate,
+        chain=authority.chain,
+        now=clock.now(),
+        sign=sign,
+    )
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _write_lines(path: Path, store: Store, authority: Authority, run_id: int) -> int:
+    count = 0
+    with durable_file(path) as file:
+        file.write(b"serial,sha256\n")
+        for stored in certificates(store, run_id):
+            certificate = assemble(stored.tbs, authority.issuer.algorithm, stored.signature)
+            line = f"{stored.serial.hex().upper()},{hashlib.sha256(certificate).hexdigest()}\n"
+            file.write(line.encode())
+            count += 1
+    return count

@@ -1,0 +1,284 @@
+"""One work unit, step by step: read, build, check, reserve — the token signs — verify, complete.
+
+The steps here are plain functions that run on a thread; `worker.py` strings them together. Each of the two commits
+carries its audit record, so neither a reservation nor a certificate exists without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from engine.algorithms import SignatureAlgorithm
+from engine.audit.events import Event
+from engine.audit.log import append_record
+from engine.clock import Clock
+from engine.errors import InputRejected, LintFailed, SealmintError, SignatureInvalid, TokenError
+from engine.kinds import Carrier, Kind, Rank, Usage
+from engine.metrics import StepMeter
+from engine.store.certificates import (
+    PlannedItem,
+    Reserved,
+    Signed,
+    complete,
+    record_failures,
+    reserve,
+    unit_items,
+)
+from engine.store.database import Store
+from engine.store.schema import crl_partition, to_microseconds
+from engine.store.work_units import Lease, mark_completed, mark_reserved
+from engine.x509.certificate import assemble, verifier
+from engine.x509.issuer import Issuer
+from engine.x509.periods import Period
+from engine.x509.profiles import CertificateProfile, ProfileSet
+from engine.x509.serial_numbers import SerialNumbers
+from engine.x509.tbs_certificate import TbsTemplate, compile_template
+from engine.x509.tbs_check import CheckedTbs, TbsCheck, compile_check
+from engine.x509.validity import validity_for
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedItem:
+    """An item whose TBS is stored: all that may be handed to the token."""
+
+    item_id: int
+    not_after: int
+    tbs: CheckedTbs
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedUnit:
+    """A unit between its two commits."""
+
+    lease: Lease
+    items: Sequence[ReservedItem]
+    failed: Sequence[tuple[int, str]]
+    """Items that could not be built, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """A finished unit."""
+
+    unit_id: int
+    issued: int
+    failed: int
+
+
+_ProfileKey = tuple[str, str, str, str]
+
+
+class UnitWork:
+    """The steps of a unit.
+
+    Args:
+        store: the open store.
+        clock: tells the time of certificates and records.
+        profiles: the certificate profiles.
+        issuer: the CA that signs.
+        issuer_public_key: the CA's SubjectPublicKeyInfo (DER), with which every signature is verified.
+        validity: the period that the policy asks for; None leaves it to the profile.
+        actor: who stands in the audit records.
+        lease_time: how long a lease is prolonged by each commit.
+        meter: takes the CPU time of each step.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        profiles: ProfileSet,
+        issuer: Issuer,
+        issuer_public_key: bytes,
+        validity: Period | None,
+        actor: str,
+        lease_time: timedelta,
+        meter: StepMeter,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._profiles = profiles
+        self._issuer = issuer
+        self._verify: Callable[[bytes, bytes], None] = verifier(issuer_public_key, issuer.algorithm)
+        self._validity = validity
+        self._actor = actor
+        self._lease_time = lease_time
+        self._meter = meter
+        self._serial_numbers = SerialNumbers(clock)
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """With what the CA key signs."""
+        return self._issuer.algorithm
+
+    def reserve(self, lease: Lease) -> ReservedUnit:
+        """Build and check the unit's TBSs and commit them, before the token sees any of them.
+
+        A unit that an earlier worker reserved is taken as it is stored: the same TBSs are signed, so that no serial
+        is orphaned and no second certificate made.
+
+        Raises:
+            LeaseLost: another worker holds the unit now; nothing was stored.
+            StoreError: the store refused; nothing was stored.
+        """
+        with self._meter.step("read"), self._store.read() as connection:
+            items = unit_items(connection, lease.unit_id)
+            uris = _partition_uris(connection, lease.partition_id)
+        stored = [_as_stored(item) for item in items if item.tbs is not None]
+        fresh = [item for item in items if item.tbs is None]
+        reserved, failed = self._build(fresh, uris)
+        if reserved or not lease.reserved:
+            with self._meter.step("reserve"):
+                self._commit_reservation(lease, reserved)
+        new = [ReservedItem(r.item_id, r.not_after, CheckedTbs(r.tbs)) for r in reserved]
+        return ReservedUnit(lease, [*stored, *new], failed)
+
+    def _build(
+        self, items: Sequence[PlannedItem], uris: tuple[str, str]
+    ) -> tuple[list[Reserved], list[tuple[int, str]]]:
+        now = self._clock.now()
+        compiled: dict[_ProfileKey, tuple[TbsTemplate, TbsCheck, int]] = {}
+        reserved: list[Reserved] = []
+        failed: list[tuple[int, str]] = []
+        with self._meter.step("build"):
+            serials = self._serial_numbers.take(len(items))
+            built: list[tuple[PlannedItem, bytes, bytes, TbsCheck, int]] = []
+            for item, serial in zip(items, serials, strict=True):
+                key = (item.kind, item.usage, item.rank, item.carrier)
+                try:
+                    if key not in compiled:
+                        compiled[key] = self._compile(key, now, uris)
+                    template, check, not_after = compiled[key]
+                    tbs = template.build(serial, item.subject, item.public_key, item.uniform_number)
+                except InputRejected as error:
+                    failed.append((item.item_id, str(error)))
+                else:
+                    built.append((item, serial, tbs, check, not_after))
+        with self._meter.step("check"):
+            for item, serial, tbs, check, not_after in built:
+                try:
+                    check.check(
+                        tbs,
+                        serial=serial,
+                        subject=item.subject,
+                        public_key=item.public_key,
+                        uniform_number=item.uniform_number,
+                    )
+                except LintFailed as error:
+                    failed.append((item.item_id, str(error)))
+                else:
+                    reserved.append(Reserved(item.item_id, serial, not_after, tbs))
+        return reserved, failed
+
+    def _compile(
+        self, key: _ProfileKey, now: datetime, uris: tuple[str, str]
+    ) -> tuple[TbsTemplate, TbsCheck, int]:
+        kind, usage, rank, carrier = key
+        profile: CertificateProfile = self._profiles.certificate(
+            Kind(kind), Usage(usage), Rank(rank), Carrier(carrier)
+        )
+        validity = validity_for(profile, now, self._issuer.not_after, requested=self._validity)
+        return (
+            compile_template(profile, self._issuer, validity, uris),
+            compile_check(profile, self._issuer, validity, uris),
+            to_microseconds(validity.not_after),
+        )
+
+    def _commit_reservation(self, lease: Lease, reserved: Sequence[Reserved]) -> None:
+        with self._store.write() as connection:
+            mark_reserved(connection, lease, self._clock.now() + self._lease_time)
+            reserve(connection, reserved)
+            append_record(
+                connection,
+                self._clock,
+                Event.UNIT_RESERVED,
+                actor=self._actor,
+                body={
+                    "run": lease.run_id,
+                    "unit": lease.unit_id,
+                    "fence": lease.fence,
+                    "reserved": len(reserved),
+                    "tbs_sha256": _digest_of_digests(r.tbs for r in reserved),
+                },
+            )
+
+    def complete(self, unit: ReservedUnit, outcomes: Sequence[bytes | TokenError]) -> UnitOutcome:
+        """Verify every signature with the CA key and commit the unit.
+
+        Args:
+            unit: as reserved.
+            outcomes: a signature or an error for each item, in order.
+
+        Returns:
+            How many certificates the unit has now, and how many of its items failed.
+
+        Raises:
+            LeaseLost: another worker holds the unit now; nothing was stored.
+            StoreError: the store refused; nothing was stored. The same TBSs can be signed again.
+        """
+        signed: list[Signed] = []
+        failed = list(unit.failed)
+        with self._meter.step("verify"):
+            for item, outcome in zip(unit.items, outcomes, strict=True):
+                try:
+                    if isinstance(outcome, SealmintError):
+                        raise outcome
+                    self._verify(item.tbs, outcome)
+                except (TokenError, SignatureInvalid) as error:
+                    failed.append((item.item_id, str(error)))
+                else:
+                    signed.append(Signed(item.item_id, item.not_after, outcome))
+        with self._meter.step("digest"):
+            certificates = self._certificates_digest(unit, signed)
+        with self._meter.step("complete"), self._store.write() as connection:
+            mark_completed(connection, unit.lease, issued=len(signed), failed=len(failed))
+            complete(connection, unit.lease.partition_id, signed)
+            record_failures(connection, unit.lease.unit_id, failed, self._clock.now())
+            append_record(
+                connection,
+                self._clock,
+                Event.UNIT_COMPLETED,
+                actor=self._actor,
+                body={
+                    "run": unit.lease.run_id,
+                    "unit": unit.lease.unit_id,
+                    "fence": unit.lease.fence,
+                    "issued": len(signed),
+                    "failed": len(failed),
+                    "certificates_sha256": certificates,
+                },
+            )
+        return UnitOutcome(unit.lease.unit_id, len(signed), len(failed))
+
+    def _certificates_digest(self, unit: ReservedUnit, signed: Sequence[Signed]) -> str:
+        tbs_of = {item.item_id: item.tbs for item in unit.items}
+        return _digest_of_digests(
+            assemble(tbs_of[s.item_id], self._issuer.algorithm, s.signature) for s in signed
+        )
+
+
+def _digest_of_digests(contents: Iterable[bytes]) -> str:
+    """SHA-256 over the SHA-256 of each content in order: one value that binds a record to all of them."""
+    outer = hashlib.sha256()
+    for content in contents:
+        outer.update(hashlib.sha256(content).digest())
+    return outer.hexdigest()
+
+
+def _as_stored(item: PlannedItem) -> ReservedItem:
+    if item.tbs is None or item.not_after is None:
+        raise LintFailed("the item has no stored TBS", place=f"item {item.item_id}")
+    return ReservedItem(item.item_id, item.not_after, CheckedTbs(item.tbs))  # checked before it was stored
+
+
+def _partition_uris(connection: Connection, partition_id: int) -> tuple[str, str]:
+    row = connection.execute(
+        select(crl_partition.c.uri, crl_partition.c.complete_uri).where(crl_partition.c.id == partition_id)
+    ).one()
+    return row.uri, row.complete_uri

@@ -1,0 +1,280 @@
+"""The worker process: leases work units and carries them from reserved to completed.
+
+Three tasks, handing units on through channels of one place each:
+
+    prepare   lease, build, check, reserve      on a thread, while
+    sign      the pool signs the unit before    on the sessions' threads, while
+    finish    the one before is verified and    on a thread
+              completed
+
+so the token always has a unit to sign and neither building nor the database keeps it waiting. Stopping, asked for or
+because the supervisor is gone (its pipe ends), closes the way in: what was leased and reserved is completed first.
+A worker may be killed at any instruction; what it had reserved is signed again by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import trio
+
+from engine.audit.log import check_clock
+from engine.clock import Clock, SystemClock
+from engine.config import load_configuration
+from engine.errors import LeaseLost, SealmintError, SignerUnavailable, TokenError, the_sealmint_error
+from engine.home import Home
+from engine.issuance import worker_messages as messages
+from engine.issuance.authority import Authority, load_authority, prove_key
+from engine.issuance.policy import Policy, policy_from_text
+from engine.issuance.process_hardening import forbid_cores
+from engine.issuance.signing import open_pool, open_token
+from engine.issuance.unit_work import ReservedUnit, UnitWork
+from engine.metrics import StepMeter, peak_memory_mb, process_cpu_microseconds
+from engine.pkcs11.lanes import Lane
+from engine.pkcs11.pin import Pin
+from engine.pkcs11.session_pool import PoolExhausted, SessionPool
+from engine.store.database import Store, open_store
+from engine.store.runs import RunState, get_run, run_state
+from engine.store.work_units import Lease, lease_next, prolong
+from engine.x509.periods import Period
+from engine.x509.profiles import load_profiles
+
+_LEASABLE = frozenset({RunState.RUNNING, RunState.ABORTING})
+
+
+@dataclass
+class _Worker:
+    """What the tasks share."""
+
+    start: messages.Start
+    store: Store
+    clock: Clock
+    authority: Authority
+    policy: Policy
+    work: UnitWork
+    pool: SessionPool
+    out: trio.abc.SendStream
+    lease_time: timedelta
+    stopping: trio.Event = field(default_factory=trio.Event)
+    in_hand: dict[int, Lease] = field(default_factory=dict)
+    waited: dict[str, float] = field(default_factory=lambda: {"token_for_work": 0.0})
+
+    async def run(self) -> None:
+        """Carry units until there are none, or until asked to stop."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heartbeat)
+            async with trio.open_nursery() as pipeline:
+                reserved_in, reserved_out = trio.open_memory_channel[ReservedUnit](1)
+                signed_in, signed_out = trio.open_memory_channel[_Signed](1)
+                pipeline.start_soon(self._prepare, reserved_in)
+                pipeline.start_soon(self._sign, reserved_out, signed_in)
+                pipeline.start_soon(self._finish, signed_out)
+            nursery.cancel_scope.cancel()
+
+    async def _prepare(self, channel: trio.MemorySendChannel[ReservedUnit]) -> None:
+        pace = _Pace(self.policy.rate_cap, self.start.workers)
+        async with channel:
+            while not self.stopping.is_set():
+                await self._until_window_opens()
+                lease = await trio.to_thread.run_sync(self._lease)
+                if lease is None:
+                    return
+                self.in_hand[lease.unit_id] = lease
+                try:
+                    unit = await trio.to_thread.run_sync(self.work.reserve, lease)
+                except LeaseLost:
+                    del self.in_hand[lease.unit_id]
+                    continue
+                await channel.send(unit)
+                with trio.move_on_after(pace.delay_after(len(unit.items))):
+                    await self.stopping.wait()
+
+    async def _until_window_opens(self) -> None:
+        opens = self.policy.next_opening(self.clock.now())
+        if opens is not None:
+            await self.out.send_all(messages.encode(messages.Waiting(until=opens.isoformat())))
+            with trio.move_on_after((opens - self.clock.now()).total_seconds()):
+                await self.stopping.wait()
+
+    def _lease(self) -> Lease | None:
+        if self.stopping.is_set():
+            return None
+        with self.store.write() as connection:
+            if run_state(connection, self.start.run_id) not in _LEASABLE:
+                return None
+            now = self.clock.now()
+            return lease_next(
+                connection,
+                self.start.run_id,
+                holder=self.start.holder,
+                now=now,
+                until=now + self.lease_time,
+                reserved_only=self.start.draining,
+            )
+
+    async def _sign(
+        self,
+        units: trio.MemoryReceiveChannel[ReservedUnit],
+        channel: trio.MemorySendChannel[_Signed],
+    ) -> None:
+        key, algorithm = self.authority.ca.key, self.work.algorithm
+        async with channel, units:
+            idle_since = trio.current_time()
+            async for unit in units:
+                self.waited["token_for_work"] += trio.current_time() - idle_since
+                tbs = [item.tbs for item in unit.items]
+                outcomes = await self.pool.sign_many(tbs, key=key, algorithm=algorithm, lane=Lane.BULK)
+                for outcome in outcomes:
+                    if isinstance(outcome, SignerUnavailable):
+                        raise outcome  # the unit stays reserved; whoever comes next signs the same TBSs
+                await channel.send(_Signed(unit, outcomes))
+                idle_since = trio.current_time()
+
+    async def _finish(self, units: trio.MemoryReceiveChannel[_Signed]) -> None:
+        async with units:
+            async for signed in units:
+                lease = signed.unit.lease
+                try:
+                    outcome = await trio.to_thread.run_sync(self.work.complete, signed.unit, signed.outcomes)
+                except LeaseLost:
+                    continue
+                finally:
+                    self.in_hand.pop(lease.unit_id, None)
+                done = messages.UnitDone(issued=outcome.issued, failed=outcome.failed)
+                await self.out.send_all(messages.encode(done))
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await trio.sleep(self.lease_time.total_seconds() / 3)
+            for lease in list(self.in_hand.values()):
+                with contextlib.suppress(LeaseLost):  # found out, and handled, where the unit is completed
+                    await trio.to_thread.run_sync(self._prolong, lease)
+
+    def _prolong(self, lease: Lease) -> None:
+        with self.store.write() as connection:
+            prolong(connection, lease, self.clock.now() + self.lease_time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    unit: ReservedUnit
+    outcomes: list[bytes | TokenError]
+
+
+class _Pace:
+    """Spreads the policy's rate cap over the workers."""
+
+    def __init__(self, rate_cap: float | None, workers: int) -> None:
+        self._seconds_each = 0.0 if rate_cap is None else workers / rate_cap
+        self._next = trio.current_time()
+
+    def delay_after(self, items: int) -> float:
+        self._next = max(self._next, trio.current_time() - 1.0) + items * self._seconds_each
+        return max(0.0, self._next - trio.current_time())
+
+
+async def _listen(worker: _Worker, stdin: trio.abc.ReceiveStream) -> None:
+    """Stop when told to, or when the supervisor is gone: either way its pipe ends."""
+    async for _ in messages.lines(stdin):
+        pass
+    worker.stopping.set()
+
+
+@asynccontextmanager
+async def _open_worker(
+    start: messages.Start, meter: StepMeter, out: trio.abc.SendStream
+) -> AsyncIterator[_Worker]:
+    clock = SystemClock()
+    home = Home(Path(start.home))
+    configuration = load_configuration(home.path)
+    authority = load_authority(home, configuration)
+    store = open_store(configuration.store.url)
+    with store.read() as connection:
+        check_clock(connection, clock)
+        policy = policy_from_text(get_run(connection, start.run_id).policy_text)
+    pin = Pin(start.pin.get_secret_value())
+    token = open_token(configuration)
+    lease_time = timedelta(seconds=configuration.issuance.lease_seconds)
+    profiles_path = configuration.x509.profiles
+    work = UnitWork(
+        store,
+        clock,
+        profiles=load_profiles(Path(profiles_path) if profiles_path else None),
+        issuer=authority.issuer,
+        issuer_public_key=authority.ca.public_key,
+        validity=None if policy.validity is None else Period.parse(policy.validity),
+        actor=f"worker {start.holder}",
+        lease_time=lease_time,
+        meter=meter,
+    )
+    async with open_pool(home, configuration, token, pin, [authority.ca.key], start.sessions) as pool:
+        await trio.to_thread.run_sync(prove_key, token, pin, authority.ca)
+        yield _Worker(start, store, clock, authority, policy, work, pool, out, lease_time)
+    store.close()
+
+
+async def serve(stdin: trio.abc.ReceiveStream, out: trio.abc.SendStream) -> int:
+    """Run a worker over its two pipes.
+
+    Returns:
+        The exit status: 0, or that of the error that stopped it.
+    """
+    meter = StepMeter()
+    start = messages.Start.model_validate_json(await anext(messages.lines(stdin)))
+    try:
+        async with _open_worker(start, meter, out) as worker:
+            await out.send_all(messages.encode(messages.Ready(process=os.getpid(), sessions=start.sessions)))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_listen, worker, stdin)
+                await worker.run()
+                nursery.cancel_scope.cancel()
+            await out.send_all(messages.encode(_finished(worker, meter)))
+    except (SealmintError, BaseExceptionGroup) as raised:
+        error = the_sealmint_error(raised)
+        await out.send_all(messages.encode(_failed(error)))
+        return error.exit_code
+    return 0
+
+
+def _finished(worker: _Worker, meter: StepMeter) -> messages.Finished:
+    pool = worker.pool.statistics()
+    return messages.Finished(
+        cpu_microseconds=process_cpu_microseconds(),
+        steps_microseconds=dict(meter.microseconds()),
+        peak_memory_mb=peak_memory_mb(),
+        waits=dict(worker.waited),
+        replaced_sessions=pool.replacements,
+        errors=dict(pool.errors),
+    )
+
+
+def _failed(error: SealmintError) -> messages.Failed:
+    return messages.Failed(
+        error=type(error).__name__, text=str(error), replace=isinstance(error, PoolExhausted)
+    )
+
+
+async def _main() -> int:
+    # File descriptors of their own: what the module or a library prints must not get between the messages.
+    stdin = trio.lowlevel.FdStream(os.dup(0))
+    out = trio.lowlevel.FdStream(os.dup(1))
+    os.dup2(2, 1)
+    async with stdin, out:
+        return await serve(stdin, out)
+
+
+def main() -> None:
+    """The entry of a worker process: `python -m engine.issuance.worker`, started by the supervisor only."""
+    forbid_cores()
+    sys.exit(trio.run(_main))
+
+
+if __name__ == "__main__":
+    main()
