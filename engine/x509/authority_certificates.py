@@ -6,8 +6,9 @@ Few, so speed does not matter; but they go the same way as all others: built by 
 from __future__ import annotations
 
 from engine.x509.certificate_profile import AuthorityProfile
+from engine.x509.issuer import Issuer
 from engine.x509.names import authority_subject_der
-from engine.x509.tbs_certificate import Issuer, compile_template
+from engine.x509.tbs_certificate import compile_template
 from engine.x509.tbs_check import CheckedTbs, compile_check
 from engine.x509.validity import Validity
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,7 +13,9 @@ from cryptography import x509
 from engine.algorithms import SignatureAlgorithm
 from engine.errors import ConfigurationInvalid, InputRejected
 from engine.x509 import der, der_reader
+from engine.x509.certificate_profile import ExtensionContent
 from engine.x509.der_reader import NotDer
+from engine.x509.validity import Validity
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +103,27 @@ def key_identifier(public_key: bytes) -> bytes:
     except NotDer as error:
         raise InputRejected(str(error), place="public key", rule="RFC 5280 section 4.1.2.7") from error
     return hashlib.sha1(public_key[offset:], usedforsecurity=False).digest()
+
+
+def check_issuable(
+    profile: ExtensionContent, issuer: Issuer, validity: Validity, crl_uris: Sequence[str]
+) -> None:
+    """Check that profile, issuer, validity and distribution points can make a certificate together.
+
+    Raises:
+        ConfigurationInvalid: as `compile_template`.
+    """
+    if not validity.not_before < validity.not_after <= issuer.not_after:
+        raise ConfigurationInvalid(
+            "the validity does not lie within the issuer's",
+            place=profile.name,
+            value=f"{validity.not_before.isoformat()}/{validity.not_after.isoformat()}",
+            rule=f"notBefore < notAfter <= {issuer.not_after.isoformat()}",
+        )
+    if any(rule.name == "cRLDistributionPoints" for rule in profile.extensions) is not bool(crl_uris):
+        raise ConfigurationInvalid(
+            "distribution points and extension do not go together",
+            place=profile.name,
+            value=list(crl_uris),
+            rule="RFC 5280 section 4.2.1.13: at least one point where the profile has the extension",
+        )

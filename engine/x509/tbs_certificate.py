@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.errors import ConfigurationInvalid, InputRejected
+from engine.errors import InputRejected
 from engine.x509 import der
 from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.certificate_profile import ExtensionContent
 from engine.x509.extensions import ExtensionInputs, encode_extensions
-from engine.x509.issuer import Issuer, key_identifier
+from engine.x509.issuer import Issuer, check_issuable, key_identifier
 from engine.x509.serial_numbers import OCTETS as SERIAL_OCTETS
 from engine.x509.validity import Validity
 
@@ -24,9 +24,12 @@ _VERSION_3 = der.context(0, der.integer(2))  # RFC 5280 section 4.1.2.1, CPS 7.1
 
 _KEY_IDENTIFIER_MARK = b"\xff" * 20  # no identifier or text in a profile encodes to this
 _UNIFORM_NUMBER_MARK = "\x00" * 8  # NUL stands in no value of a profile
-
-
-_HEADER, _SERIAL, _SUBJECT, _PUBLIC_KEY = 0, 2, 4, 5
+_HEADER, _SERIAL, _SUBJECT, _PUBLIC_KEY = (
+    0,
+    2,
+    4,
+    5,
+)  # where in the list of pieces; the other two vary by profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def compile_template(
         ConfigurationInvalid: the validity runs past the issuer's, or the profile asks for distribution points and
             none are given, or the reverse.
     """
-    check_compilable(profile, issuer, validity, crl_uris)
+    check_issuable(profile, issuer, validity, crl_uris)
     inputs = ExtensionInputs(
         authority_key_identifier=issuer.key_identifier,
         key_identifier=_KEY_IDENTIFIER_MARK,
@@ -148,27 +151,3 @@ def compile_template(
         )
     )
     return TbsTemplate(profile, inputs, before_subject)
-
-
-def check_compilable(
-    profile: ExtensionContent, issuer: Issuer, validity: Validity, crl_uris: Sequence[str]
-) -> None:
-    """Check that profile, issuer, validity and distribution points can make a certificate together.
-
-    Raises:
-        ConfigurationInvalid: as `compile_template`.
-    """
-    if not validity.not_before < validity.not_after <= issuer.not_after:
-        raise ConfigurationInvalid(
-            "the validity does not lie within the issuer's",
-            place=profile.name,
-            value=f"{validity.not_before.isoformat()}/{validity.not_after.isoformat()}",
-            rule=f"notBefore < notAfter <= {issuer.not_after.isoformat()}",
-        )
-    if any(rule.name == "cRLDistributionPoints" for rule in profile.extensions) is not bool(crl_uris):
-        raise ConfigurationInvalid(
-            "distribution points and extension do not go together",
-            place=profile.name,
-            value=list(crl_uris),
-            rule="RFC 5280 section 4.2.1.13: at least one point where the profile has the extension",
-        )

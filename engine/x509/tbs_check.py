@@ -22,13 +22,13 @@ from engine.errors import LintFailed
 from engine.x509.certificate_profile import AuthorityProfile, CertificateProfile, ExtensionContent
 from engine.x509.der_reader import NotDer, expect, expect_last, read
 from engine.x509.expected_extensions import ExpectedExtension, expected_extensions
+from engine.x509.issuer import Issuer, check_issuable
 from engine.x509.name_check import read_name
 from engine.x509.object_identifiers import ATTRIBUTE_TYPES
-from engine.x509.tbs_certificate import Issuer, check_compilable
 from engine.x509.validity import Validity
 
 CheckedTbs = NewType("CheckedTbs", bytes)
-"""A tbsCertificate that passed `TbsCheck.check`; the only thing that is ever reserved and signed with the CA key."""
+"""A tbsCertificate that passed `TbsCheck.check`; no other is ever reserved or signed."""
 
 _VERSION_3 = bytes.fromhex("a003020102")
 _ALGORITHMS = MappingProxyType(
@@ -161,7 +161,7 @@ class TbsCheck:
     ) -> LintFailed:
         """Walk to the first Extension that is not the expected one."""
         for expected, oid in zip(extensions, oids, strict=True):
-            stop = read(tbs, position, end)[2]
+            stop = read(tbs, position, end)[2] if position < end else end
             if tbs[position:stop] != expected:
                 rule = "order, identifier, criticality and value as the profile has them"
                 return self._failed(f"extension {oid}", rule, tbs[position:stop])
@@ -201,7 +201,7 @@ def compile_check(
     Raises:
         ConfigurationInvalid: profile, issuer, validity and distribution points cannot make a certificate together.
     """
-    check_compilable(profile, issuer, validity, crl_uris)
+    check_issuable(profile, issuer, validity, crl_uris)
     return TbsCheck(profile, issuer, validity, crl_uris)
 
 

@@ -45,7 +45,7 @@ def validity_for(
     """
     rules = profile.validity
     not_before = now.astimezone(TAIPEI).replace(microsecond=0) - timedelta(seconds=rules.backdate_seconds)
-    period = min(requested or rules.default, *_caps(rules, public_key_bits))
+    period = min([requested or rules.default, *_caps(rules, public_key_bits)])
     not_after = period.after(not_before)
     if rules.end_of_day:
         not_after = _last_end_of_day(not_after)
