@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -107,13 +107,25 @@ def load_configuration(home: Path) -> Configuration:
             "the configuration cannot be read", place=str(path), value=error.strerror
         ) from error
     try:
-        return Configuration.model_validate(tomllib.loads(text.replace("{home}", str(home.resolve()))))
+        configuration = Configuration.model_validate(tomllib.loads(text))
+        return Configuration.model_validate(_expand(configuration.model_dump(), str(home.absolute())))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(
             "the configuration is not TOML", place=str(path), rule=str(error)
         ) from error
     except ValidationError as error:
         raise invalid_from(error, path) from error
+
+
+def _expand(value: Any, home: str) -> Any:
+    """Put the home's path where `{home}` stands, in what the file gives and in the defaults alike."""
+    if isinstance(value, dict):
+        return {name: _expand(part, home) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_expand(part, home) for part in value]
+    if isinstance(value, str):
+        return value.replace("{home}", home)
+    return Path(_expand(str(value), home)) if isinstance(value, Path) else value
 
 
 def invalid_from(error: ValidationError, path: Path) -> ConfigurationInvalid:

@@ -39,7 +39,10 @@ RunArgument = Annotated[
 ]
 DEFAULT_HOME = Path("sealmint-home")
 
-people = Console(highlight=False)
+FILE_WIDTH = 160
+"""Columns of text that goes to a file or a pipe, where no terminal tells its width. A guess."""
+
+people = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -88,6 +91,8 @@ def _plain(value: object) -> str:
         return "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(number)}" for name, number in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return "\n".join(map(_plain, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

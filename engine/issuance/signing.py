@@ -34,6 +34,9 @@ Sign = Callable[[bytes], Awaitable[bytes]]
 AUTHORITY_ALGORITHM = SignatureAlgorithm.RSA_PKCS1_SHA256
 """With what audit and operations keys sign: both are RSA-2048 (CPS 6.1.5)."""
 
+MAX_WAITING = 8_192
+"""Messages that may wait in a lane: two units of the largest size a policy allows."""
+
 CHUNK = 64
 """Signatures that a session makes before it is given back: at 0.6 ms each an urgent signature waits 40 ms at most
 (bench.issuance: larger chunks gain nothing)."""
@@ -98,10 +101,6 @@ def open_pool(
         max_waiting=MAX_WAITING,
         slots=session_slots(home, token),
     )
-
-
-MAX_WAITING = 64
-"""Chunks that may wait in a pool. A guess: a worker hands over one unit at a time, at most 4,096 items."""
 
 
 @asynccontextmanager

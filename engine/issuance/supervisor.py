@@ -21,7 +21,8 @@ from engine.store.database import Store
 from engine.store.runs import RunState, run_state
 from engine.store.work_units import count_open, release_holder
 
-WORKER_COMMAND = (sys.executable, "-m", "engine.issuance.worker")
+WORKER_COMMAND = (sys.executable, "-P", "-m", "engine.issuance.worker")
+"""-P: what lies in the current directory must not be taken for our modules."""
 
 REPLACEMENTS_WITHOUT_PROGRESS = 3
 """Workers replaced in a row without a unit completed, before the run is paused for a person to look. A guess."""
