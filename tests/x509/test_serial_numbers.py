@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from engine.clock import SetClock, SystemClock
 from engine.x509 import der
-from engine.x509.serial_numbers import SerialNumbers
+from engine.x509.serial_numbers import SerialNumbers, time_of
 
 NOW = datetime(2026, 11, 23, 2, 3, 4, 567_000, tzinfo=UTC)
 
@@ -48,3 +48,9 @@ def test_later_serials_sort_after_earlier_ones() -> None:
     clock.move(timedelta(milliseconds=1))
     assert max(earlier) < min(numbers.take(20))
     assert numbers.take(0) == []
+
+
+def test_a_serial_tells_when_it_was_made() -> None:
+    for moment in (datetime(1970, 1, 1, tzinfo=UTC), NOW):
+        (serial,) = SerialNumbers(SetClock(moment + timedelta(microseconds=999))).take(1)
+        assert time_of(serial) == moment
