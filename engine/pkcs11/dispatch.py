@@ -89,9 +89,7 @@ class SessionPool:
         self._unavailable: TokenError | None = None
         self._replacements = 0
         self._stuck_ever = 0
-        self.changed = (
-            trio.lowlevel.ParkingLot()
-        )  # who waits for a session to be missing or closed, or for the end
+        self.changed = trio.lowlevel.ParkingLot()  # those who wait for a session to come or go
         arbiter.when_changed(self._assign)
 
     # ---- for whoever signs ----
@@ -264,8 +262,8 @@ class SessionPool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether every session has been closed."""
-        return not self._counts
+        """Whether every session has been closed, but for those that are stuck."""
+        return len(self._counts) == self.stuck
 
     @property
     def ended(self) -> TokenError | None:
@@ -284,6 +282,7 @@ class SessionPool:
         del self._leaving[session]
         self._idle.append(session)
         self._assign()
+        self.changed.unpark_all()
 
     def discard(self, session: PooledSession, *, stuck: bool = False) -> None:
         """Close a registered session that could not be opened, or that is stuck in opening."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class Pin:
         """
         try:
             with path.open(encoding="utf-8") as file:
-                mode = stat.S_IMODE(path.stat().st_mode)
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
                 line = file.readline().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             # Only the kind of a decoding error: its text would show octets of the file.

@@ -82,16 +82,12 @@ class SessionSupply:
         pool: the pool.
         source: where its sessions come from.
         place: the token, for messages.
-        opening_timeout: seconds after which an opening counts as stuck.
     """
 
-    def __init__(
-        self, pool: SessionPool, source: SessionSource, place: str, opening_timeout: float = OPENING_TIMEOUT
-    ) -> None:
+    def __init__(self, pool: SessionPool, source: SessionSource, place: str) -> None:
         self._pool = pool
         self._source = source
         self._place = place
-        self._opening_timeout = opening_timeout
         self._number = 0
 
     async def fill(self) -> None:
@@ -141,7 +137,7 @@ class SessionSupply:
             self._pool.register(session)
             stuck = True
             try:
-                with trio.move_on_after(self._opening_timeout):
+                with trio.move_on_after(OPENING_TIMEOUT):
                     await session.open()
                     stuck = False
             except BaseException:
@@ -155,7 +151,7 @@ class SessionSupply:
         self._pool.add(session, replacement=replacement)
 
     async def _log_in(self) -> None:
-        with trio.move_on_after(self._opening_timeout) as scope:
+        with trio.move_on_after(OPENING_TIMEOUT) as scope:
             await self._source.ensure_logged_in()
         if scope.cancelled_caught:
             # Nothing can be opened without the anchor, and its thread cannot be freed.
