@@ -1,8 +1,8 @@
 """One SoftHSM for the whole test process, behind the pretend HSM.
 
 A process can load a module once, with one configuration, and SoftHSM loaded twice (by itself and by the pretend HSM)
-would be initialised twice. So everything here goes through the pretend HSM, with no fault set; a test that needs SoftHSM
-with another configuration starts a process.
+would be initialised twice. So everything here goes through the pretend HSM, with no fault set; a test that needs
+SoftHSM with another configuration starts a process.
 """
 
 from __future__ import annotations

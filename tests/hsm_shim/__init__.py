@@ -67,6 +67,8 @@ class LoggedCall:
 class HsmShim:
     """Steers one pretend HSM through its control file, and reads its log.
 
+    One object steers: it writes the whole file each time, and begins with an empty one.
+
     Args:
         directory: where control file and log lie; made if missing. Processes that share it share one HSM.
         wrapped: the PKCS#11 module that does the work.
