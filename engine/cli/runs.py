@@ -274,6 +274,7 @@ def _outcome(context: RunContext, run: int, work_report: WorkReport | None) -> d
         document = run_document(row, totals(connection, run))
     if work_report is not None:
         document["seconds"] = round(work_report.seconds, 3)
+        document["working_seconds"] = round(work_report.working_seconds, 3)
         document["issued_now"] = work_report.issued
         document["workers_lost"] = work_report.replaced
     return document

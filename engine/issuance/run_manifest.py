@@ -40,7 +40,7 @@ def certificates(store: Store, run_id: int) -> Iterator[StoredCertificate]:
 
 async def write_run_manifest(
     home: Home, store: Store, clock: Clock, authority: Authority, run_id: int, sign: Sign
-) -> bytes:
+) -> tuple[bytes, bytes | None]:
     """Write and sign the manifest of a run.
 
     Args:
@@ -52,14 +52,15 @@ async def write_run_manifest(
         sign: the operations key.
 
     Returns:
-        The SHA-256 of `manifest.json`.
+        The SHA-256 of `manifest.json`, and the serial of the run's last certificate: serials begin with the time of
+        their reservation. None where the run has no certificate.
 
     Cancelled, it leaves no manifest; the next call makes it anew.
     """
     directory = home.run_directory(run_id) / "manifest"
     directory.mkdir(exist_ok=True)
     write = partial(_write_lines, directory / FILE_NAME, store, authority, run_id)
-    count = await trio.to_thread.run_sync(write)
+    count, last = await trio.to_thread.run_sync(write)
     path = await write_manifest(
         directory,
         [FILE_NAME],
@@ -70,11 +71,12 @@ async def write_run_manifest(
         now=clock.now(),
         sign=sign,
     )
-    return hashlib.sha256(path.read_bytes()).digest()
+    return hashlib.sha256(path.read_bytes()).digest(), last
 
 
-def _write_lines(path: Path, store: Store, authority: Authority, run_id: int) -> int:
+def _write_lines(path: Path, store: Store, authority: Authority, run_id: int) -> tuple[int, bytes | None]:
     count = 0
+    last: bytes | None = None
     with durable_file(path) as file:
         file.write(b"serial,sha256\n")
         for stored in certificates(store, run_id):
@@ -82,4 +84,5 @@ def _write_lines(path: Path, store: Store, authority: Authority, run_id: int) ->
             line = f"{stored.serial.hex().upper()},{hashlib.sha256(certificate).hexdigest()}\n"
             file.write(line.encode())
             count += 1
-    return count
+            last = max(last or stored.serial, stored.serial)
+    return count, last

@@ -25,7 +25,6 @@ from engine.issuance.supervisor import Progress, WorkReport, work_off
 from engine.issuance.worker_messages import Start
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
-from engine.store.certificates import last_certificate
 from engine.store.claims import release_claims_of_aborted
 from engine.store.database import Store
 from engine.store.plans import next_id
@@ -248,10 +247,10 @@ async def _close(
             actor=context.actor,
             purpose=f"manifest of run {run_id}",
         )
-        digest = await write_run_manifest(
+        digest, last = await write_run_manifest(
             context.home, context.store, context.clock, context.authority, run_id, sign
         )
-        await trio.to_thread.run_sync(_mark_closed, context, run_id, state, event, digest)
+        await trio.to_thread.run_sync(_mark_closed, context, run_id, state, event, digest, last)
         checkpoint = await sign_checkpoint(
             context.store,
             context.clock,
@@ -262,9 +261,10 @@ async def _close(
         export_checkpoint(checkpoint, context.home.checkpoints)
 
 
-def _mark_closed(context: RunContext, run_id: int, state: RunState, event: Event, digest: bytes) -> None:
+def _mark_closed(
+    context: RunContext, run_id: int, state: RunState, event: Event, digest: bytes, last: bytes | None
+) -> None:
     with context.store.write() as connection:
-        last = last_certificate(connection, run_id)
         now = context.clock.now()
         change_state(
             connection,
@@ -272,8 +272,8 @@ def _mark_closed(context: RunContext, run_id: int, state: RunState, event: Event
             state,
             allowed=frozenset({RunState.RUNNING, RunState.PAUSING, RunState.ABORTING}),
             closed_at=now,
-            last_certificate_serial=None if last is None else last.serial,
-            last_certificate_at=None if last is None else time_of(last.serial),
+            last_certificate_serial=None if last is None else last,
+            last_certificate_at=None if last is None else time_of(last),
             manifest_digest=digest,
         )
         append_record(
@@ -284,7 +284,7 @@ def _mark_closed(context: RunContext, run_id: int, state: RunState, event: Event
             body={
                 "run": run_id,
                 **totals(connection, run_id),
-                "last_certificate": None if last is None else last.serial.hex(),
+                "last_certificate": None if last is None else last.hex(),
                 "manifest_sha256": digest.hex(),
             },
         )

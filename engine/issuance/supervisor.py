@@ -42,6 +42,9 @@ class WorkReport:
     issued: int = 0
     failed: int = 0
     seconds: float = 0.0
+    """From the first process started to the last one gone."""
+    working_seconds: float = 0.0
+    """From the first worker ready, its sessions open, to the last unit committed."""
     workers: list[messages.Finished] = field(default_factory=list)
     replaced: int = 0
     waiting_until: str | None = None
@@ -60,6 +63,7 @@ class _Supervision:
     report: WorkReport
     progress: Progress
     stop: trio.Event
+    ready_at: float | None = None
     pipes: set[trio.abc.SendStream] = field(default_factory=set)
     deaths_in_a_row: int = 0
 
@@ -184,10 +188,13 @@ async def _follow(
 
 def _take(supervision: _Supervision, message: messages.FromWorker) -> None:
     report = supervision.report
-    if isinstance(message, messages.UnitDone):
+    if isinstance(message, messages.Ready):
+        supervision.ready_at = supervision.ready_at or trio.current_time()
+    elif isinstance(message, messages.UnitDone):
         report.issued += message.issued
         report.failed += message.failed
         report.waiting_until = None
+        report.working_seconds = trio.current_time() - (supervision.ready_at or trio.current_time())
         supervision.deaths_in_a_row = 0
     elif isinstance(message, messages.Waiting):
         report.waiting_until = message.until

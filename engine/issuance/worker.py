@@ -36,7 +36,12 @@ from engine.issuance.policy import Policy, policy_from_text
 from engine.issuance.process_hardening import forbid_cores
 from engine.issuance.signing import open_pool, open_token
 from engine.issuance.unit_work import ReservedUnit, UnitWork
-from engine.metrics import StepMeter, peak_memory_mb, process_cpu_microseconds
+from engine.metrics import (
+    StepMeter,
+    peak_memory_mb,
+    process_cpu_microseconds,
+    threads_cpu_microseconds,
+)
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted, SessionPool
@@ -245,9 +250,10 @@ async def serve(stdin: trio.abc.ReceiveStream, out: trio.abc.SendStream) -> int:
 
 def _finished(worker: _Worker, meter: StepMeter) -> messages.Finished:
     pool = worker.pool.statistics()
+    signing = threads_cpu_microseconds("session ")  # the pool's threads bear this name
     return messages.Finished(
         cpu_microseconds=process_cpu_microseconds(),
-        steps_microseconds=dict(meter.microseconds()),
+        steps_microseconds={**meter.microseconds(), "sign": signing},
         peak_memory_mb=peak_memory_mb(),
         waits=dict(worker.waited),
         replaced_sessions=pool.replacements,

@@ -14,9 +14,9 @@ from engine.store.schema import (
     item,
     primary_card_claim,
     public_key_claim,
+    reservation,
     run,
     run_reject,
-    serial_claim,
     to_microseconds,
     work_unit,
 )
@@ -68,16 +68,16 @@ def release_claims_of_aborted(connection: Connection, run_id: int) -> None:
     A card keeps its claims if any of its certificates was issued or reserved.
     """
     aborted = select(work_unit.c.id).where(work_unit.c.run_id == run_id, work_unit.c.state == "aborted")
-    lost = item.join(serial_claim, serial_claim.c.item_id == item.c.id, isouter=True)
+    lost = item.join(reservation, reservation.c.item_id == item.c.id, isouter=True)
     items = (
         select(item.c.id)
         .select_from(lost)
-        .where(item.c.unit_id.in_(aborted), serial_claim.c.item_id.is_(None))
+        .where(item.c.unit_id.in_(aborted), reservation.c.item_id.is_(None))
     )
     connection.execute(delete(public_key_claim).where(public_key_claim.c.item_id.in_(items)))
     kept = (
         select(item.c.card_id)
-        .join(serial_claim, serial_claim.c.item_id == item.c.id)
+        .join(reservation, reservation.c.item_id == item.c.id)
         .where(item.c.run_id == run_id)
     )
     cards = select(item.c.card_id).where(item.c.unit_id.in_(aborted), item.c.card_id.not_in(kept))

@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from engine.store.plans import next_id
-from engine.store.schema import EPOCH, item, item_failure, serial_claim, work_unit
+from engine.store.schema import EPOCH, item, item_failure, reservation, work_unit
 
 
 def retry_failed(connection: Connection, run_id: int, unit_size: int) -> list[int]:
@@ -45,7 +45,7 @@ def _retry_unit(
 ) -> int:
     unit_id = next_id(connection, work_unit)
     reserved = connection.execute(
-        select(func.count()).where(serial_claim.c.item_id.in_([row.item_id for row in rows]))
+        select(func.count()).where(reservation.c.item_id.in_([row.item_id for row in rows]))
     ).scalar_one()
     connection.execute(
         insert(work_unit).values(

@@ -208,6 +208,7 @@ reservation = Table(
     "reservation",
     metadata,
     Column("item_id", RowId, primary_key=True, autoincrement=False),
+    Column("serial", LargeBinary, nullable=False),  # unique by serial_claim
     Column("not_after", BigInteger, nullable=False),
     Column("tbs", LargeBinary, nullable=False),
 )
@@ -235,9 +236,9 @@ STATUS_GOOD = 0
 serial_claim = Table(
     "serial_claim",
     metadata,
-    Column("item_id", RowId, primary_key=True, autoincrement=False),
-    Column("serial", LargeBinary, nullable=False),
-    Index("uq_serial_claim_serial", "serial", unique=True),
+    Column("serial", LargeBinary, primary_key=True),
+    Column("item_id", RowId, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 public_key_claim = Table(

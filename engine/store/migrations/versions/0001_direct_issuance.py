@@ -149,6 +149,7 @@ def upgrade() -> None:
     op.create_table(
         "reservation",
         sa.Column("item_id", RowId, autoincrement=False, nullable=False),
+        sa.Column("serial", sa.LargeBinary(), nullable=False),
         sa.Column("not_after", sa.BigInteger(), nullable=False),
         sa.Column("tbs", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_reservation")),
@@ -195,11 +196,11 @@ def upgrade() -> None:
     op.create_index(op.f("ix_run_reject_run_id"), "run_reject", ["run_id"], unique=False)
     op.create_table(
         "serial_claim",
-        sa.Column("item_id", RowId, autoincrement=False, nullable=False),
         sa.Column("serial", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("item_id", name=op.f("pk_serial_claim")),
+        sa.Column("item_id", RowId, nullable=False),
+        sa.PrimaryKeyConstraint("serial", name=op.f("pk_serial_claim")),
+        sqlite_with_rowid=False,
     )
-    op.create_index("uq_serial_claim_serial", "serial_claim", ["serial"], unique=True)
     op.create_table(
         "signature",
         sa.Column("item_id", RowId, autoincrement=False, nullable=False),

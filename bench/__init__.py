@@ -1,0 +1,1 @@
+"""Benchmarks: speed as a ratio against a baseline of the same run."""

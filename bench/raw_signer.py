@@ -1,0 +1,58 @@
+"""The baseline: what the token does for a C program, built and run here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("raw_signer.c")
+BUILD = Path(__file__).parent.parent / "build"
+
+SHAPES = ((1, 2), (2, 1))
+"""Processes × threads: the better of the two is the token's raw rate."""
+
+
+@dataclass(frozen=True)
+class RawSigner:
+    """A built raw signer and the token it is run on."""
+
+    program: Path
+    module: Path
+    environment: dict[str, str]
+    pin_file: Path
+    token_label: str
+    key_label: str
+
+    def per_second(self, shape: tuple[int, int], seconds: float) -> float:
+        """Return the signatures a second of processes × threads, measured for so many seconds."""
+        processes, threads = shape
+        arguments = [
+            self.module,
+            self.pin_file,
+            self.token_label,
+            self.key_label,
+            processes,
+            threads,
+            seconds,
+        ]
+        finished = subprocess.run(
+            [self.program, *map(str, arguments)],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=seconds + 60,
+        )
+        return float(finished.stdout)
+
+
+def build_raw_signer() -> Path:
+    """Compile the raw signer with gcc, if its source is newer, and return the program."""
+    program = BUILD / "raw_signer"
+    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+        BUILD.mkdir(exist_ok=True)
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-I/usr/include/p11-kit-1"]
+        subprocess.run(["gcc", *flags, "-o", program, SOURCE, "-ldl", "-lpthread"], check=True)
+    return program
