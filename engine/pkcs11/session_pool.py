@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["PoolExhausted", "SessionPool", "open_session_pool"]
 
 CHUNK = 32
-"""Messages a session gets at once. At 32 all that the pool adds to a signature is 5 to 7 µs of CPU, hops to threads included
-(tests/pkcs11/measure_sign_call.py); at 0.6 ms a signature (SoftHSM, RSA-2048) urgent work waits 20 ms for a session."""
+"""Messages a session gets at once. At 32 all that the pool adds to a signature is 5 to 7 µs of CPU, hops to
+threads included (tests/pkcs11/measure_sign_call.py); at 0.6 ms a signature (SoftHSM, RSA-2048) urgent work waits
+20 ms for a session."""
 
 
 @asynccontextmanager
