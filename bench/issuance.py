@@ -171,7 +171,7 @@ def plan(directory: Path, home: Path, entities: int, start: int, measured: Measu
 
 def issue(context: RunContext, run_id: int, options: argparse.Namespace, measured: Measured) -> None:
     """Work a run off as `sealmint run start` does, in this process as the supervisor."""
-    token, pin = open_token(context.configuration), read_pin(context.configuration)
+    token, pin = open_token(context.home, context.configuration), read_pin(context.configuration)
     force = workforce(context, token, options.workers, options.sessions)
     cpu = process_cpu_microseconds()
 

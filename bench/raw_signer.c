@@ -8,11 +8,13 @@
  */
 #define CRYPTOKI_COMPAT 1
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <p11-kit-1/p11-kit/pkcs11.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -113,7 +115,10 @@ static void open_token(const char *module, const char *token_label, const char *
     if (file == NULL || fgets(pin, sizeof pin, file) == NULL) fail("the PIN file cannot be read", 0);
     fclose(file);
     pin[strcspn(pin, "\r\n")] = '\0';
+    int lock = open(pin_file, O_RDONLY); /* SoftHSM fails when two processes log in at once */
+    flock(lock, LOCK_EX);
     check(functions->C_Login(open_session(), CKU_USER, (unsigned char *)pin, strlen(pin)), "C_Login");
+    close(lock);
 }
 
 int main(int argc, char **argv) {

@@ -66,6 +66,11 @@ class Home:
         return self.path / "locks" / "sessions"
 
     @property
+    def log_in_lock(self) -> Path:
+        """The lock under which processes log in to the token, one at a time."""
+        return self.path / "locks" / "log-in.lock"
+
+    @property
     def card_centre(self) -> Path:
         """The directory of the development card centre."""
         return self.path / "card-centre"

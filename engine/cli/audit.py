@@ -71,7 +71,7 @@ def checkpoint(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
 
 
 async def _sign(context: RunContext) -> Checkpoint:
-    token, pin = open_token(context.configuration), read_pin(context.configuration)
+    token, pin = open_token(context.home, context.configuration), read_pin(context.configuration)
     audit = context.authority.audit
     async with open_signer(context.home, context.configuration, token, pin, [audit.key]) as signer:
         return await sign_checkpoint(

@@ -177,7 +177,7 @@ async def _with_operations_key(
     context: RunContext, purpose: str, write: Callable[[Sign, Authority], Awaitable[int]]
 ) -> int:
     """Open the token and write something that the operations key signs, announced in the audit log."""
-    token = open_token(context.configuration)
+    token = open_token(context.home, context.configuration)
     pin = read_pin(context.configuration)
     operations = context.authority.operations
     async with open_signer(context.home, context.configuration, token, pin, [operations.key]) as signer:

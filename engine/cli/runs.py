@@ -219,7 +219,7 @@ def _state(context: RunContext, run: int) -> str:
 
 
 def _work(context: RunContext, run: int, workers: int | None, sessions: int | None, as_json: bool) -> int:
-    token = open_token(context.configuration)
+    token = open_token(context.home, context.configuration)
     force = workforce(context, token, workers, sessions)
     pin = read_pin(context.configuration)
     with context.store.read() as connection:

@@ -33,7 +33,7 @@ def check(
     The measurement signs announced messages with the operations key, never with the CA's.
     """
     with open_context(home) as context:
-        token = open_token(context.configuration)
+        token = open_token(context.home, context.configuration)
         pin = read_pin(context.configuration)
         authority = context.authority
         for role in (authority.ca, authority.audit, authority.operations):

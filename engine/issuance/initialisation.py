@@ -181,7 +181,7 @@ def _token(
                 body={"label": configuration.token.label},
             )
         announce(f"token {configuration.token.label} made in {home.token}")
-    return open_token(configuration), pin
+    return open_token(home, configuration), pin
 
 
 def _keys(

@@ -66,7 +66,7 @@ async def measure_token(
         sessions or (context.configuration.issuance.workers or 2) * context.configuration.issuance.sessions
     )
     messages = await trio.to_thread.run_sync(_announce, context)
-    token = await trio.to_thread.run_sync(open_token, context.configuration)
+    token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
     pin = read_pin(context.configuration)
     key = context.authority.operations.key
     async with open_pool(context.home, context.configuration, token, pin, [key], count) as pool:

@@ -53,14 +53,19 @@ def read_pin(configuration: Configuration) -> Pin:
     return Pin.from_file(Path(configuration.token.pin_file))
 
 
-def open_token(configuration: Configuration) -> Token:
+def open_token(home: Home, configuration: Configuration) -> Token:
     """Load the module, with locking forced, and find the token.
 
     Raises:
         TokenError: the module cannot be loaded, or the token is not there.
     """
     module = load_module(configuration.token.module, configuration.token.environment)
-    return find_token(module, label=configuration.token.label, serial=configuration.token.serial)
+    return find_token(
+        module,
+        label=configuration.token.label,
+        serial=configuration.token.serial,
+        log_in_lock=home.log_in_lock,
+    )
 
 
 def session_slots(home: Home, token: Token) -> SessionSlots | None:

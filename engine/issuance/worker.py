@@ -205,7 +205,7 @@ async def _open_worker(
         check_clock(connection, clock)
         policy = policy_from_text(get_run(connection, start.run_id).policy_text)
     pin = Pin(start.pin.get_secret_value())
-    token = open_token(configuration)
+    token = open_token(home, configuration)
     lease_time = timedelta(seconds=configuration.issuance.lease_seconds)
     profiles_path = configuration.x509.profiles
     work = UnitWork(

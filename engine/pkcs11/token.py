@@ -18,10 +18,13 @@ from engine.pkcs11.cryptoki import (
     SessionInfo,
     TokenInfo,
 )
+from engine.pkcs11.log_in_lock import one_log_in_at_a_time
 from engine.pkcs11.return_codes import CKR_USER_ALREADY_LOGGED_IN, check
 from engine.pkcs11.return_values import translate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.pkcs11.module import Module
     from engine.pkcs11.pin import Pin
 
@@ -54,6 +57,7 @@ class Token:
     manufacturer: str
     mechanisms: frozenset[int]
     _token: Any = field(repr=False)  # pkcs11.types.Token, whose open() takes more than is allowed here
+    log_in_lock: Path | None = None
 
     def limits(self) -> TokenLimits:
         """Ask the token how many sessions it allows and how many are open. Blocks for one call.
@@ -88,7 +92,8 @@ class Token:
         It ends when the application's last session on the token closes (section 5.6).
         """
         octets = pin.reveal()
-        code = self.module.functions.login(session.handle, user, octets, len(octets))
+        with one_log_in_at_a_time(self.log_in_lock):
+            code = self.module.functions.login(session.handle, user, octets, len(octets))
         if code != CKR_USER_ALREADY_LOGGED_IN:
             check(code)
 
@@ -99,8 +104,16 @@ class Token:
         return info.state in (CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS)
 
 
-def find_token(module: Module, *, label: str, serial: str | None = None) -> Token:
+def find_token(
+    module: Module, *, label: str, serial: str | None = None, log_in_lock: Path | None = None
+) -> Token:
     """Find an initialised token by its label, and by its serial number where labels repeat.
+
+    Args:
+        module: the loaded module.
+        label: the token's label.
+        serial: its serial number.
+        log_in_lock: a file that all processes on this token name; while one logs in, the others wait.
 
     Raises:
         SignerFailed: no token, or more than one, answers; the message names the label and the tokens there are.
@@ -116,16 +129,23 @@ def find_token(module: Module, *, label: str, serial: str | None = None) -> Toke
         listing = ", ".join(f"{found.label!r} ({_text(found.serial)})" for found in there) or "none"
         problem = "several tokens answer to the name of" if fitting else "there is no"
         raise SignerFailed(f"{problem} {wanted}; tokens there are: {listing}", place=str(module.path))
-    return _token(module, fitting[0])
+    return _token(module, fitting[0], log_in_lock)
 
 
-def _token(module: Module, found: Any) -> Token:
+def _token(module: Module, found: Any, log_in_lock: Path | None) -> Token:
     try:
         mechanisms = frozenset(int(mechanism) for mechanism in found.slot.get_mechanisms())
     except raised.PKCS11Error as error:
         raise translate(error, place=f"token {found.label}") from error
     return Token(
-        module, found.label, _text(found.serial), found.model, found.manufacturer_id, mechanisms, _token=found
+        module,
+        found.label,
+        _text(found.serial),
+        found.model,
+        found.manufacturer_id,
+        mechanisms,
+        _token=found,
+        log_in_lock=log_in_lock,
     )
 
 

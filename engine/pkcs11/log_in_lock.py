@@ -1,0 +1,30 @@
+"""One log-in at a time over all processes.
+
+SoftHSM writes the token's file at every C_Login (its counters of wrong PINs), and answers CKR_GENERAL_ERROR to a second
+process that logs in meanwhile. Such an error may have cost an attempt, so it must not be repeated; it must not come up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def one_log_in_at_a_time(lock: Path | None) -> Iterator[None]:
+    """Hold the lock within the block, waiting for it; it falls with the process. Without a path nothing is held."""
+    if lock is None:
+        yield
+        return
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
