@@ -91,6 +91,8 @@ static void *sign_for_a_while(void *number) {
 }
 
 static void open_token(const char *module, const char *token_label, const char *pin_file) {
+    int lock = open(pin_file, O_RDONLY); /* SoftHSM fails when one process begins while another logs in */
+    flock(lock, LOCK_EX);
     void *library = dlopen(module, RTLD_NOW);
     if (library == NULL) fail(dlerror(), 0);
     CK_C_GetFunctionList get = (CK_C_GetFunctionList)dlsym(library, "C_GetFunctionList");
@@ -115,8 +117,6 @@ static void open_token(const char *module, const char *token_label, const char *
     if (file == NULL || fgets(pin, sizeof pin, file) == NULL) fail("the PIN file cannot be read", 0);
     fclose(file);
     pin[strcspn(pin, "\r\n")] = '\0';
-    int lock = open(pin_file, O_RDONLY); /* SoftHSM fails when two processes log in at once */
-    flock(lock, LOCK_EX);
     check(functions->C_Login(open_session(), CKU_USER, (unsigned char *)pin, strlen(pin)), "C_Login");
     close(lock);
 }

@@ -22,6 +22,7 @@ from engine.errors import TokenError
 from engine.home import Home
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
+from engine.pkcs11.log_in_lock import one_process_at_a_time
 from engine.pkcs11.module import load_module
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import SessionPool, open_session_pool
@@ -59,13 +60,14 @@ def open_token(home: Home, configuration: Configuration) -> Token:
     Raises:
         TokenError: the module cannot be loaded, or the token is not there.
     """
-    module = load_module(configuration.token.module, configuration.token.environment)
-    return find_token(
-        module,
-        label=configuration.token.label,
-        serial=configuration.token.serial,
-        log_in_lock=home.log_in_lock,
-    )
+    with one_process_at_a_time(home.log_in_lock):
+        module = load_module(configuration.token.module, configuration.token.environment)
+        return find_token(
+            module,
+            label=configuration.token.label,
+            serial=configuration.token.serial,
+            log_in_lock=home.log_in_lock,
+        )
 
 
 def session_slots(home: Home, token: Token) -> SessionSlots | None:

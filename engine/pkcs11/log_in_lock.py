@@ -1,7 +1,8 @@
-"""One log-in at a time over all processes.
+"""One process at a time where a token is not safe for several: initialising its module, and logging in.
 
-SoftHSM writes the token's file at every C_Login (its counters of wrong PINs), and answers CKR_GENERAL_ERROR to a second
-process that logs in meanwhile. Such an error may have cost an attempt, so it must not be repeated; it must not come up.
+SoftHSM writes the token's file at every C_Login (its counters of wrong PINs). A second process that logs in meanwhile
+gets CKR_GENERAL_ERROR, and one that initialises the module finds no token. An error of C_Login may have cost an
+attempt, so it must not be repeated; it must not come up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def one_log_in_at_a_time(lock: Path | None) -> Iterator[None]:
+def one_process_at_a_time(lock: Path | None) -> Iterator[None]:
     """Hold the lock within the block, waiting for it; it falls with the process. Without a path nothing is held."""
     if lock is None:
         yield

@@ -18,7 +18,7 @@ from engine.pkcs11.cryptoki import (
     SessionInfo,
     TokenInfo,
 )
-from engine.pkcs11.log_in_lock import one_log_in_at_a_time
+from engine.pkcs11.log_in_lock import one_process_at_a_time
 from engine.pkcs11.return_codes import CKR_USER_ALREADY_LOGGED_IN, check
 from engine.pkcs11.return_values import translate
 
@@ -92,7 +92,7 @@ class Token:
         It ends when the application's last session on the token closes (section 5.6).
         """
         octets = pin.reveal()
-        with one_log_in_at_a_time(self.log_in_lock):
+        with one_process_at_a_time(self.log_in_lock):
             code = self.module.functions.login(session.handle, user, octets, len(octets))
         if code != CKR_USER_ALREADY_LOGGED_IN:
             check(code)
