@@ -1,13 +1,15 @@
 """The structural check that every tbsCertificate passes before it is signed.
 
-It walks the DER with its own reader and compares each field with what was asked for, and each extension with what
-foreign libraries make of the profile (`expected_extensions`). Nothing of the code that builds tbsCertificates is
-used, so a mistake there is found here.
+What was asked for is put together a second time, from what foreign libraries make of the profile and the validity
+(`expected_extensions`), the subject and the key after a walk over their DER, and compared octet by octet. Nothing of
+the code that builds tbsCertificates is used, so a mistake there is found here. Where the two differ, the TBS is walked
+with a reader of its own to name the first field that is not as it should be.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +20,7 @@ from asn1crypto import core as asn1
 from asn1crypto import x509 as asn1_x509
 
 from engine.algorithms import SignatureAlgorithm
-from engine.errors import LintFailed
+from engine.errors import ConfigurationInvalid, LintFailed
 from engine.x509.certificate_profile import AuthorityProfile, CertificateProfile, ExtensionContent
 from engine.x509.der_reader import NotDer, expect, expect_last, read
 from engine.x509.expected_extensions import ExpectedExtension, expected_extensions
@@ -31,6 +33,7 @@ CheckedTbs = NewType("CheckedTbs", bytes)
 """A tbsCertificate that passed `TbsCheck.check`; no other is ever reserved or signed."""
 
 _VERSION_3 = bytes.fromhex("a003020102")
+_VERSION_AND_SERIAL_HEADER = _VERSION_3 + b"\x02\x10"
 _ALGORITHMS = MappingProxyType(
     {  # written out from RFC 4055 sections 3.1, 5 and 6, and RFC 5758 section 3.2
         SignatureAlgorithm.RSA_PKCS1_SHA256: "300d06092a864886f70d01010b0500",
@@ -60,10 +63,13 @@ _UNIFORM_NUMBER_MARK = "@@@@@@@@"  # neither stands in a profile; a profile that
 class _ExpectedList:
     """The Extensions to expect: constants, and around the two variable values what comes before and after."""
 
-    encoded: list[bytes]
     oids: list[str]
-    key_identifier: tuple[int, bytes, bytes]
-    uniform_number: tuple[int, bytes, bytes] | None
+    pieces: list[bytes]
+    """The explicit tag [3] with the Extensions in it, cut at the variable values, which stand as marks."""
+    key_identifier: int
+    """Which of the pieces is the key identifier."""
+    uniform_number: int | None
+    """Which of the pieces is the uniform number."""
 
 
 class TbsCheck:
@@ -88,6 +94,7 @@ class TbsCheck:
             ("issuer", issuer.name),
             ("validity", _validity(validity)),
         )
+        self._between = b"".join(field for _, field in self._before_subject)
         self._expected = _expected_list(profile, issuer.key_identifier, self._crl_uris, None)
 
     def check(
@@ -123,66 +130,73 @@ class TbsCheck:
             if email is not None:
                 key_identifier = self._issuer.key_identifier
                 expected = _expected_list(self._profile, key_identifier, self._crl_uris, email)
-            extensions = self._fill(expected, _key_identifier(public_key), uniform_number)
             if read_name(subject) not in self._names:
                 raise self._failed("subject", "attributes and their order as in CPS 3.1.4", subject)
-            fields = (
-                ("version", _VERSION_3),
-                ("serialNumber", b"\x02\x10" + serial),
-                *self._before_subject,
-                ("subject", subject),
-                ("subjectPublicKeyInfo", public_key),
+            extensions = self._fill(expected, _key_identifier(public_key), uniform_number)
+            content = b"".join(
+                (_VERSION_AND_SERIAL_HEADER, serial, self._between, subject, public_key, *extensions)
             )
-            self._walk(tbs, fields, extensions, expected.oids)
+            if tbs != _header(0x30, len(content)) + content:
+                raise self._difference(tbs, serial, subject, public_key, expected, extensions)
         except NotDer as error:
             raise self._failed("tbsCertificate", f"DER: {error}", tbs) from error
         return CheckedTbs(tbs)
 
-    def _walk(
+    def _difference(
         self,
         tbs: bytes,
-        fields: Sequence[tuple[str, bytes]],
+        serial: bytes,
+        subject: bytes,
+        public_key: bytes,
+        expected: _ExpectedList,
         extensions: Sequence[bytes],
-        oids: Sequence[str],
-    ) -> None:
+    ) -> LintFailed:
+        """Walk to the first field that is not the expected one."""
+        fields = (
+            ("version", _VERSION_3),
+            ("serialNumber", b"\x02\x10" + serial),
+            *self._before_subject,
+            ("subject", subject),
+            ("subjectPublicKeyInfo", public_key),
+        )
         position, end = expect_last(tbs, 0, len(tbs), 0x30)
-        for name, expected in fields:
+        for name, field in fields:
             stop = read(tbs, position, end)[2]
-            if tbs[position:stop] != expected:
-                raise self._failed(name, "as asked for", tbs[position:stop])
+            if tbs[position:stop] != field:
+                return self._failed(name, "as asked for", tbs[position:stop])
             position = stop
         position, end = expect_last(tbs, position, end, 0xA3)
         position, end = expect_last(tbs, position, end, 0x30)
-        if tbs[position:end] != b"".join(extensions):
-            raise self._difference(tbs, position, end, extensions, oids)
+        return self._extension_difference(tbs, position, end, expected, b"".join(extensions))
 
-    def _difference(
-        self, tbs: bytes, position: int, end: int, extensions: Sequence[bytes], oids: Sequence[str]
+    def _extension_difference(
+        self, tbs: bytes, position: int, end: int, expected: _ExpectedList, content: bytes
     ) -> LintFailed:
-        """Walk to the first Extension that is not the expected one."""
-        for expected, oid in zip(extensions, oids, strict=True):
+        """Walk to the first Extension that is not the expected one; `content` is the whole of them, with [3]."""
+        here, whole = expect_last(content, 0, len(content), 0xA3)
+        here, whole = expect_last(content, here, whole, 0x30)
+        for oid in expected.oids:
             stop = read(tbs, position, end)[2] if position < end else end
-            if tbs[position:stop] != expected:
+            there = read(content, here, whole)[2]
+            if tbs[position:stop] != content[here:there]:
                 rule = "order, identifier, criticality and value as the profile has them"
                 return self._failed(f"extension {oid}", rule, tbs[position:stop])
-            position = stop
+            position, here = stop, there
         return self._failed("extensions", "none that the profile does not have", tbs[position:end])
 
     def _fill(
         self, expected: _ExpectedList, key_identifier: bytes, uniform_number: str | None
     ) -> list[bytes]:
-        extensions = expected.encoded.copy()
-        index, before, after = expected.key_identifier
-        extensions[index] = before + key_identifier + after
+        pieces = expected.pieces.copy()
+        pieces[expected.key_identifier] = key_identifier
         if expected.uniform_number is not None:
-            index, before, after = expected.uniform_number
             number = (uniform_number or "").encode()
             if len(number) != len(_UNIFORM_NUMBER_MARK) or not number.isdigit():
                 raise self._failed("uniform number", "eight digits", number)
-            extensions[index] = before + number + after
+            pieces[expected.uniform_number] = number
         elif uniform_number is not None:
             raise self._failed("uniform number", "none in this profile", uniform_number.encode())
-        return extensions
+        return pieces
 
     def _failed(self, place: str, rule: str, found: bytes) -> LintFailed:
         return LintFailed(
@@ -216,9 +230,29 @@ def _expected_list(
         profile, authority_key_identifier, _KEY_IDENTIFIER_MARK, crl_uris, _UNIFORM_NUMBER_MARK, email
     )
     encoded = [_encode(extension) for extension in extensions]
-    number = _around(encoded, _UNIFORM_NUMBER_MARK.encode()) if profile.has_uniform_number else None
+    content = b"".join(encoded)
+    listed = _header(0x30, len(content)) + content
+    pieces = _cut(_header(0xA3, len(listed)) + listed, profile.has_uniform_number)
+    number = pieces.index(_UNIFORM_NUMBER_MARK.encode()) if profile.has_uniform_number else None
     oids = [extension.oid for extension in extensions]
-    return _ExpectedList(encoded, oids, _around(encoded, _KEY_IDENTIFIER_MARK), number)
+    return _ExpectedList(oids, pieces, pieces.index(_KEY_IDENTIFIER_MARK), number)
+
+
+def _cut(content: bytes, has_uniform_number: bool) -> list[bytes]:
+    """Cut at the marks, each of which stands there once, and keep them as pieces."""
+    marks = [_KEY_IDENTIFIER_MARK] + ([_UNIFORM_NUMBER_MARK.encode()] if has_uniform_number else [])
+    pieces = re.split(b"(" + b"|".join(map(re.escape, marks)) + b")", content)
+    if len(pieces) != 2 * len(marks) + 1:
+        raise ConfigurationInvalid("a profile holds what stands for a variable value in its check")
+    return pieces
+
+
+def _header(tag: int, length: int) -> bytes:
+    """Tag and length in the fewest octets (X.690 section 10.1)."""
+    if length < 0x80:
+        return bytes((tag, length))
+    octets = (length.bit_length() + 7) // 8
+    return bytes((tag, 0x80 | octets)) + length.to_bytes(octets)
 
 
 def _encode(extension: ExpectedExtension) -> bytes:
@@ -230,13 +264,6 @@ def _encode(extension: ExpectedExtension) -> bytes:
         }
     ).dump()
     return encoded
-
-
-def _around(encoded: Sequence[bytes], mark: bytes) -> tuple[int, bytes, bytes]:
-    """Find the one Extension with the mark, and what comes before and after the mark in it."""
-    (index,) = (index for index, extension in enumerate(encoded) if mark in extension)
-    before, after = encoded[index].split(mark)
-    return index, before, after
 
 
 def _validity(validity: Validity) -> bytes:
@@ -275,9 +302,17 @@ def _compositions(profile: ExtensionContent) -> frozenset[tuple[bytes, ...]]:
 
 def _key_identifier(public_key: bytes) -> bytes:
     """SHA-1 of the key's bits (RFC 5280 section 4.2.1.2, method 1), found by walking."""
-    position, end = expect_last(public_key, 0, len(public_key), 0x30)
+    start = _bits_start(len(public_key), public_key[:32])
+    return hashlib.sha1(public_key[start:], usedforsecurity=False).digest()
+
+
+@lru_cache(maxsize=64)  # keys of one type and size begin with the same 32 octets; a run has one or two
+def _bits_start(length: int, beginning: bytes) -> int:
+    """Walk a SubjectPublicKeyInfo of this length and beginning to the bits of its key, which go to its end."""
+    public_key = beginning.ljust(length, b"\x00")
+    position, end = expect_last(public_key, 0, length, 0x30)
     _, position = expect(public_key, position, end, 0x30)
     position, end = expect_last(public_key, position, end, 0x03)
     if public_key[position : position + 1] != b"\x00":
         raise NotDer("subjectPublicKey is not of whole octets")
-    return hashlib.sha1(public_key[position + 1 : end], usedforsecurity=False).digest()
+    return position + 1
