@@ -102,17 +102,20 @@ class _Worker:
                     await self.stopping.wait()
 
     async def _until_window_opens(self) -> None:
-        opens = self.policy.next_opening(self.clock.now())
-        if opens is not None:
-            await self.out.send_all(messages.encode(messages.Waiting(until=opens.isoformat())))
-            with trio.move_on_after((opens - self.clock.now()).total_seconds()):
+        # Asked again after each wait: the clock may have been set meanwhile, and the two clocks differ a little.
+        while (
+            not self.stopping.is_set() and (opens := self.policy.next_opening(self.clock.now())) is not None
+        ):
+            await _tell(self.out, messages.Waiting(until=opens.isoformat()))
+            with trio.move_on_after(max(0.0, (opens - self.clock.now()).total_seconds())):
                 await self.stopping.wait()
 
     def _lease(self) -> Lease | None:
         if self.stopping.is_set():
             return None
         with self.store.write() as connection:
-            if run_state(connection, self.start.run_id) not in _LEASABLE:
+            state = run_state(connection, self.start.run_id)
+            if state not in _LEASABLE:
                 return None
             now = self.clock.now()
             return lease_next(
@@ -121,7 +124,7 @@ class _Worker:
                 holder=self.start.holder,
                 now=now,
                 until=now + self.lease_time,
-                reserved_only=self.start.draining,
+                reserved_only=state is RunState.ABORTING,
             )
 
     async def _sign(
@@ -137,8 +140,12 @@ class _Worker:
                 tbs = [item.tbs for item in unit.items]
                 outcomes = await self.pool.sign_many(tbs, key=key, algorithm=algorithm, lane=Lane.BULK)
                 for outcome in outcomes:
-                    if isinstance(outcome, SignerUnavailable):
-                        raise outcome  # the unit stays reserved; whoever comes next signs the same TBSs
+                    # The token's fault and not this item's: the unit stays reserved, and whoever comes next signs
+                    # the same TBSs. What ended the pool is the outcome of all that it had not signed.
+                    if isinstance(outcome, SignerUnavailable) or (
+                        isinstance(outcome, TokenError) and outcome is self.pool.ended
+                    ):
+                        raise outcome
                 await channel.send(_Signed(unit, outcomes))
                 idle_since = trio.current_time()
 
@@ -152,8 +159,7 @@ class _Worker:
                     continue
                 finally:
                     self.in_hand.pop(lease.unit_id, None)
-                done = messages.UnitDone(issued=outcome.issued, failed=outcome.failed)
-                await self.out.send_all(messages.encode(done))
+                await _tell(self.out, messages.UnitDone(issued=outcome.issued, failed=outcome.failed))
 
     async def _heartbeat(self) -> None:
         while True:
@@ -233,20 +239,29 @@ async def serve(stdin: trio.abc.ReceiveStream, out: trio.abc.SendStream) -> int:
         The exit status: 0, or that of the error that stopped it.
     """
     meter = StepMeter()
-    start = messages.Start.model_validate_json(await anext(messages.lines(stdin)))
+    told = await anext(messages.lines(stdin), None)
+    if told is None:
+        return 0  # the supervisor was gone before it could say what to do
+    start = messages.Start.model_validate_json(told)
     try:
         async with _open_worker(start, meter, out) as worker:
-            await out.send_all(messages.encode(messages.Ready(process=os.getpid(), sessions=start.sessions)))
+            await _tell(out, messages.Ready(process=os.getpid(), sessions=start.sessions))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_listen, worker, stdin)
                 await worker.run()
                 nursery.cancel_scope.cancel()
-            await out.send_all(messages.encode(_finished(worker, meter)))
+            await _tell(out, _finished(worker, meter))
     except (SealmintError, BaseExceptionGroup) as raised:
         error = the_sealmint_error(raised)
-        await out.send_all(messages.encode(_failed(error)))
+        await _tell(out, _failed(error))
         return error.exit_code
     return 0
+
+
+async def _tell(out: trio.abc.SendStream, message: messages.FromWorker) -> None:
+    """Tell the supervisor, if it is still there: without it the units in hand are finished all the same."""
+    with contextlib.suppress(trio.BrokenResourceError):
+        await out.send_all(messages.encode(message))
 
 
 def _finished(worker: _Worker, meter: StepMeter) -> messages.Finished:

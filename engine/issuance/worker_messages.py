@@ -16,7 +16,8 @@ MAXIMUM_LINE = 1 << 20
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # hide_input_in_errors: what cannot be read is not shown, for it may hold the PIN
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Start(_Message):
