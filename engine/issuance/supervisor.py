@@ -28,7 +28,8 @@ REPLACEMENTS_WITHOUT_PROGRESS = 3
 """Workers replaced in a row without a unit completed, before the run is paused for a person to look. A guess."""
 
 GRACE_SECONDS = 10.0
-"""How long a worker that has said its last word may take to end before it is killed. A guess."""
+"""How long a worker that has said its last word may take to end before it is killed; and one that was told to stop
+before it was ready, for the token may keep it from ever being so. A guess."""
 
 STATE_POLL_SECONDS = 0.5
 """How soon `run pause` and `run abort`, given in another process, are noticed. Workers notice at their next unit;
@@ -65,6 +66,8 @@ class _Supervision:
     stop: trio.Event
     ready_at: float | None = None
     pipes: set[trio.abc.SendStream] = field(default_factory=set)
+    starting: set[trio.Process] = field(default_factory=set)
+    """Workers that are not ready yet: they hold no unit."""
     deaths_in_a_row: int = 0
 
 
@@ -90,7 +93,8 @@ async def work_off(
     Returns:
         What was done. Its `error` says why the run could not go on, if it could not.
 
-    Cancelled, it closes the workers' pipes and waits until they have finished the units in hand.
+    Cancelled, it closes the workers' pipes, and kills those that have not finished the units in hand after
+    `GRACE_SECONDS`; what such a one had reserved stays so, for the next start.
     """
     await trio.to_thread.run_sync(_release, store, clock, start.run_id, f"{host}:")
     report = WorkReport()
@@ -114,8 +118,11 @@ async def _watch_state(supervision: _Supervision) -> None:
         wanted = {RunState.ABORTING} if supervision.start.draining else {RunState.RUNNING}
         if state not in wanted:
             supervision.stop.set()
-    for pipe in supervision.pipes:
+    for pipe in list(supervision.pipes):  # a copy: workers come and go while one is closed
         await pipe.aclose()
+    await trio.sleep(GRACE_SECONDS)
+    for process in supervision.starting:
+        process.kill()
 
 
 async def _keep_worker(supervision: _Supervision) -> None:
@@ -145,10 +152,14 @@ async def _one_worker(supervision: _Supervision) -> messages.Finished | messages
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C at the terminal is for the supervisor, which tells the workers
     )
-    holder = f"{supervision.host}:{process.pid}"
+    # Padded to the digits of the highest process number there is (proc(5), pid_max: 2^22): holders are released
+    # by the beginning of their names, and no name may be the beginning of another.
+    holder = f"{supervision.host}:{process.pid:07d}"
+    supervision.starting.add(process)
     try:
         last = await _follow(supervision, process, holder)
     finally:
+        supervision.starting.discard(process)
         with trio.CancelScope(shield=True):
             await _reap(process)
             await trio.to_thread.run_sync(
@@ -165,25 +176,25 @@ async def _follow(
     stdin, stdout = process.stdin, process.stdout
     if stdin is None or stdout is None:
         raise RuntimeError("a process started with pipes has pipes")
-    last: messages.Finished | messages.Failed | None = None
-    supervision.pipes.add(stdin)
     try:
         start = supervision.start.model_copy(update={"holder": holder})
         await stdin.send_all(messages.encode_start(start))
+        supervision.pipes.add(stdin)  # only now: a pipe must not be closed while it is written to
         if supervision.stop.is_set():
             await stdin.aclose()
         async for line in messages.lines(stdout):
             message = messages.from_worker.validate_json(line)
-            if isinstance(message, messages.Finished | messages.Failed):
-                last = message
+            supervision.starting.discard(process)
             _take(supervision, message)
+            if isinstance(message, messages.Finished | messages.Failed):
+                return message
     except trio.BrokenResourceError:
         return None  # it died before it had read what to do
     finally:
         supervision.pipes.discard(stdin)
         with trio.CancelScope(shield=True):
             await stdin.aclose()
-    return last
+    return None
 
 
 def _take(supervision: _Supervision, message: messages.FromWorker) -> None:
