@@ -15,7 +15,7 @@ from engine.audit.events import Event
 from engine.audit.log import append_record, check_clock
 from engine.clock import Clock
 from engine.config import Configuration
-from engine.errors import HomeUnusable, RunStateConflict
+from engine.errors import HomeUnusable, RunStateConflict, TokenError
 from engine.home import Home
 from engine.issuance.authority import Authority, prove_key
 from engine.issuance.policy import policy_from_text
@@ -36,8 +36,6 @@ from engine.x509.serial_numbers import time_of
 
 STARTABLE = frozenset({RunState.PLANNED, RunState.PAUSED, RunState.RUNNING, RunState.PAUSING})
 """RUNNING and PAUSING are startable too: with the run's lock free they are what a killed supervisor left."""
-
-_CLOSED = frozenset({RunState.COMPLETED, RunState.ABORTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +134,9 @@ async def run_to_end(
     with context.home.lock(f"run-{run_id}", f"run {run_id}"):
         with context.store.read() as connection:
             check_clock(connection, context.clock)
-            draining = run_state(connection, run_id) is RunState.ABORTING
+            found = run_state(connection, run_id)
         await trio.to_thread.run_sync(prove_key, token, pin, context.authority.ca)
-        await trio.to_thread.run_sync(_begin, context, run_id, draining)
+        draining = await trio.to_thread.run_sync(_begin, context, run_id, found)
         start = Start(
             home=str(context.home.path),
             run_id=run_id,
@@ -152,15 +150,20 @@ async def run_to_end(
             context.store, context.clock, start, host=socket.gethostname(), stop=stop, progress=progress
         )
         with trio.CancelScope(shield=True):
-            await _settle(context, run_id, token, pin, report)
+            await _settle(context, run_id, token, pin, report, force)
         return report
 
 
-def _begin(context: RunContext, run_id: int, draining: bool) -> None:
-    if draining:
-        return
+def _begin(context: RunContext, run_id: int, found: RunState) -> bool:
+    """Set the run running, and return whether it only has to complete what is reserved.
+
+    Asked to pause or abort since its state was found, it is left as asked: the supervisor sees to it.
+    """
     with context.store.write() as connection:
         row = get_run(connection, run_id)
+        state = RunState(row.state)
+        if state is RunState.ABORTING or state is not found:
+            return state is RunState.ABORTING
         started = row.started_at or context.clock.now()
         before = change_state(connection, run_id, RunState.RUNNING, allowed=STARTABLE, started_at=started)
         append_record(
@@ -170,25 +173,25 @@ def _begin(context: RunContext, run_id: int, draining: bool) -> None:
             actor=context.actor,
             body={"run": run_id, "from": before.value},
         )
+    return False
 
 
-async def _settle(context: RunContext, run_id: int, token: Token, pin: Pin, report: WorkReport) -> None:
+async def _settle(
+    context: RunContext, run_id: int, token: Token, pin: Pin, report: WorkReport, force: Workforce
+) -> None:
     """Bring the run into the state that the workers left it in."""
+    await trio.to_thread.run_sync(_keep_measurement, context, run_id, report, force)
     state, open_units = await trio.to_thread.run_sync(_where_it_stands, context, run_id)
-    await trio.to_thread.run_sync(_keep_measurement, context, report)
-    if state is RunState.ABORTING:
-        await _finish_abort(context, run_id, token, pin, report)
-    elif open_units == 0:
-        await _close(context, run_id, token, pin, RunState.COMPLETED, Event.RUN_COMPLETED)
-    else:
-        reason = report.error or "asked to pause"
-        context.record(
-            Event.RUN_PAUSED,
-            run_id,
-            RunState.PAUSED,
-            frozenset({RunState.RUNNING, RunState.PAUSING}),
-            reason,
-        )
+    if open_units and state is not RunState.ABORTING:
+        state = await trio.to_thread.run_sync(_pause, context, run_id, report.error or "asked to pause")
+    try:
+        if state is RunState.ABORTING:
+            await _finish_abort(context, run_id, token, pin, report)
+        elif not open_units:
+            await _close(context, run_id, token, pin, RunState.COMPLETED, Event.RUN_COMPLETED)
+    except TokenError as error:
+        report.error = f"every unit is done, but the run could not be closed: {error}"
+        await trio.to_thread.run_sync(_pause, context, run_id, report.error)
 
 
 def _where_it_stands(context: RunContext, run_id: int) -> tuple[RunState, int]:
@@ -196,16 +199,39 @@ def _where_it_stands(context: RunContext, run_id: int) -> tuple[RunState, int]:
         return run_state(connection, run_id), count_open(connection, run_id)
 
 
-def _keep_measurement(context: RunContext, report: WorkReport) -> None:
-    """Keep what the token did in this run, for the time estimates of dry runs."""
+def _pause(context: RunContext, run_id: int, reason: str) -> RunState:
+    """Record that the run is paused, unless it was closed or asked to abort meanwhile; return its state."""
+    with context.store.write() as connection:
+        before = run_state(connection, run_id)
+        if before not in {RunState.RUNNING, RunState.PAUSING}:
+            return before
+        change_state(connection, run_id, RunState.PAUSED, allowed=frozenset({before}), reason=reason)
+        append_record(
+            connection,
+            context.clock,
+            Event.RUN_PAUSED,
+            actor=context.actor,
+            body={"run": run_id, "from": before.value, "to": RunState.PAUSED.value, "reason": reason},
+        )
+    return RunState.PAUSED
+
+
+def _keep_measurement(context: RunContext, run_id: int, report: WorkReport, force: Workforce) -> None:
+    """Keep what the token did in this run, for the time estimates of dry runs.
+
+    A run with a rate cap or with run windows tells what its policy allows, not what the token does.
+    """
     if report.issued < MEASURABLE or report.seconds <= 0:
         return
     with context.store.write() as connection:
+        policy = policy_from_text(get_run(connection, run_id).policy_text)
+        if policy.rate_cap is not None or policy.run_windows:
+            return
         connection.execute(
             insert(token_measurement).values(
                 id=next_id(connection, token_measurement),
                 measured_at=context.clock.now(),
-                sessions=sum(1 for _ in report.workers),
+                sessions=force.workers * force.sessions,
                 signatures=report.issued,
                 microseconds=int(report.seconds * 1e6),
                 source="run",
@@ -310,14 +336,8 @@ def ask(context: RunContext, run_id: int, to: RunState) -> bool:
     context.record(event, run_id, to, frozenset(allowed), "asked by " + context.actor)
     try:
         with context.home.lock(f"run-{run_id}", "looking whether anybody is at work"):
-            if not aborting:
-                context.record(
-                    Event.RUN_PAUSED,
-                    run_id,
-                    RunState.PAUSED,
-                    frozenset({RunState.PAUSING}),
-                    "nobody was at work",
-                )
+            if not aborting:  # whoever was at work may have paused it already, or completed it
+                _pause(context, run_id, "nobody was at work")
             return False
     except HomeUnusable:
         return True
@@ -331,6 +351,7 @@ def retry(context: RunContext, run_id: int) -> int:
 
     Raises:
         HomeUnusable: a process is at work on the run.
+        RunStateConflict: the run was aborted, or is being: what its cards had claimed may be another's by now.
     """
     with context.home.lock(f"run-{run_id}", "preparing a retry"), context.store.write() as connection:
         row = get_run(connection, run_id)
@@ -342,7 +363,7 @@ def retry(context: RunContext, run_id: int) -> int:
             connection,
             run_id,
             RunState.PAUSED,
-            allowed=STARTABLE | _CLOSED,
+            allowed=STARTABLE | {RunState.COMPLETED},
             reason=f"{failed} failed items to be tried again",
             closed_at=None,
         )
