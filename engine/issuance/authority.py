@@ -49,7 +49,7 @@ def load_authority(home: Home, configuration: Configuration) -> Authority:
     """Read the authority's certificates from the home.
 
     Raises:
-        HomeUnusable: a certificate is missing: `sealmint init` was not finished.
+        HomeUnusable: a certificate is missing (`sealmint init` was not finished), or is none.
     """
     keys = configuration.keys
     ca = _role(home, "ca", keys.ca)
@@ -72,12 +72,18 @@ def _role(home: Home, role: str, label: str) -> RoleCertificate:
             place=str(path),
             value=error.strerror,
         ) from error
-    parsed = x509.load_der_x509_certificate(certificate)
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        identifier = parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise HomeUnusable(
+            "this is no certificate of the authority", place=str(path), value=str(error)
+        ) from error
     return RoleCertificate(
         role=role,
         certificate=certificate,
         public_key=parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        key_identifier=parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest,
+        key_identifier=identifier,
         key=KeyReference(label),
     )
 
