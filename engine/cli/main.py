@@ -9,7 +9,7 @@ import typer
 from typer import rich_utils
 
 from engine.cli import audit, card_centre, certificates, initialisation, register, runs, token
-from engine.cli.output import EXIT_INTERRUPTED, explain
+from engine.cli.output import EXIT_INTERRUPTED, explain, write_json_error
 from engine.errors import SealmintError, the_sealmint_error
 from engine.issuance.process_hardening import forbid_cores
 
@@ -45,7 +45,10 @@ def main() -> None:
         explain(error, as_json)
         status = error.exit_code
     except typer.TyperException as usage:
-        rich_utils.rich_format_error(usage)  # type: ignore[arg-type]  # whatever typer raises as such can be shown
+        if as_json:
+            write_json_error(type(usage).__name__, usage.format_message())
+        else:
+            rich_utils.rich_format_error(usage)  # type: ignore[arg-type]  # whatever typer raises as such can be shown
         status = usage.exit_code
     except (KeyboardInterrupt, typer.Abort):
         status = EXIT_INTERRUPTED

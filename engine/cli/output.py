@@ -17,6 +17,7 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from engine.errors import SealmintError
 
@@ -42,8 +43,11 @@ DEFAULT_HOME = Path("sealmint-home")
 FILE_WIDTH = 160
 """Columns of text that goes to a file or a pipe, where no terminal tells its width. A guess."""
 
-people = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
-errors = Console(stderr=True, highlight=False)
+# Without markup and emoji codes: names, paths and rules have brackets and colons of their own.
+people = Console(
+    markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH
+)
+errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def answer(document: Mapping[str, object], as_json: bool, *, text: str | None = None) -> None:
@@ -105,18 +109,16 @@ def _plain(value: object) -> str:
 def explain(error: SealmintError, as_json: bool) -> None:
     """Print an error on standard error: what, where, which value, which rule."""
     if as_json:
-        document = {
-            "error": type(error).__name__,
-            "message": error.message,
-            "place": error.place,
-            "value": None if error.value is None else str(error.value),
-            "rule": error.rule,
-        }
-        sys.stderr.buffer.write(orjson.dumps({"error": document}, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stderr.buffer.flush()
+        write_json_error(type(error).__name__, error.message, error.place, error.value, error.rule)
     else:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        errors.print(Text.assemble(("error:", "bold red"), " ", str(error)), soft_wrap=True)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def write_json_error(
+    kind: str, message: str, place: str | None = None, value: object = None, rule: str | None = None
+) -> None:
+    """Print an error as a JSON document on standard error."""
+    text = None if value is None else str(value)
+    document = {"error": kind, "message": message, "place": place, "value": text, "rule": rule}
+    sys.stderr.buffer.write(orjson.dumps({"error": document}, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stderr.buffer.flush()

@@ -232,14 +232,16 @@ def _work(context: RunContext, run: int, workers: int | None, sessions: int | No
 
     work_report = trio.run(work)
     document = _outcome(context, run, work_report)
+    document["error"] = work_report.error
     answer(document, as_json)
     if work_report.error is not None:
-        errors.print(f"run {run} is {document['state']}: {work_report.error}", soft_wrap=True)
+        if not as_json:
+            errors.print(f"run {run} is {document['state']}: {work_report.error}", soft_wrap=True)
         return EXIT_INCOMPLETE
     if document["state"] == RunState.PAUSED.value:
-        errors.print(
-            f"paused; go on with: sealmint run start {run} --home {context.home.path}", soft_wrap=True
-        )
+        if not as_json:
+            again = f"sealmint run start {run} --home {context.home.path}"
+            errors.print(f"paused; go on with: {again}", soft_wrap=True)
         return EXIT_INTERRUPTED
     return EXIT_INCOMPLETE if document["failed"] else 0
 
