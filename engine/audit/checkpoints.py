@@ -15,8 +15,9 @@ import orjson
 from sqlalchemy import insert, select, update
 
 from engine.audit.events import Event
-from engine.audit.log import append_record
+from engine.audit.log import HEAD, append_record
 from engine.clock import Clock
+from engine.errors import InputRejected
 from engine.store.database import Store
 from engine.store.schema import audit_checkpoint, audit_head
 
@@ -90,7 +91,12 @@ async def sign_checkpoint(
 def records_since_checkpoint(store: Store) -> int:
     """Return how many records no signed checkpoint covers yet."""
     with store.read() as connection:
-        head = connection.execute(select(audit_head.c.sequence)).scalar_one_or_none() or 0
+        head = (
+            connection.execute(
+                select(audit_head.c.sequence).where(audit_head.c.id == HEAD)
+            ).scalar_one_or_none()
+            or 0
+        )
         covered = connection.execute(
             select(audit_checkpoint.c.sequence)
             .where(audit_checkpoint.c.signature.is_not(None))
@@ -134,17 +140,28 @@ def export_checkpoint(checkpoint: Checkpoint, directory: Path) -> Path:
 
 
 def exported_checkpoints(directory: Path) -> list[Checkpoint]:
-    """Read back the checkpoint files of a directory, oldest first."""
-    checkpoints = []
-    for path in sorted(directory.glob("checkpoint-*.json")):
+    """Read back the checkpoint files of a directory, oldest first.
+
+    Raises:
+        InputRejected: a file is not one that `export_checkpoint` wrote.
+    """
+    return [_read_checkpoint(path) for path in sorted(directory.glob("checkpoint-*.json"))]
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
+    try:
         content = orjson.loads(path.read_bytes())
         statement = content["statement"].encode()
-        checkpoints.append(
-            Checkpoint(
-                orjson.loads(statement)["sequence"],
-                statement,
-                bytes.fromhex(content["key_identifier"]),
-                bytes.fromhex(content["signature"]),
-            )
+        return Checkpoint(
+            orjson.loads(statement)["sequence"],
+            statement,
+            bytes.fromhex(content["key_identifier"]),
+            bytes.fromhex(content["signature"]),
         )
-    return checkpoints
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputRejected(
+            "not a checkpoint file",
+            place=str(path),
+            value=str(error),
+            rule="as sealmint audit checkpoint writes it",
+        ) from error

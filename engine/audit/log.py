@@ -24,6 +24,9 @@ from engine.store.schema import audit_head, audit_record, to_microseconds
 FIRST_PREVIOUS_HASH = hashlib.sha256(b"sealmint audit log, record 0").digest()
 """What the first record is chained to."""
 
+HEAD = 1
+"""The number of the one row of `audit_head`."""
+
 CLOCK_TOLERANCE_MICROSECONDS = 2_000_000
 """How far the clock may stand before the newest record without stopping anything: processes read the clock before
 they wait for the write lock, and a synchronised clock may be slewed. A guess."""
@@ -73,7 +76,9 @@ def append_record(
     text = orjson.dumps({"group": event.group, **body}, option=orjson.OPT_SORT_KEYS).decode()
     try:
         head = connection.execute(
-            select(audit_head.c.sequence, audit_head.c.recorded_at, audit_head.c.hash).with_for_update()
+            select(audit_head.c.sequence, audit_head.c.recorded_at, audit_head.c.hash)
+            .where(audit_head.c.id == HEAD)
+            .with_for_update()
         ).one_or_none()
         now = clock.now()
         if head is None:
@@ -124,14 +129,16 @@ def _not_before(now: datetime, newest: datetime) -> datetime:
 def _move_head(connection: Connection, record: AuditRecord) -> None:
     values = {"sequence": record.sequence, "recorded_at": record.recorded_at, "hash": record.hash}
     if record.sequence == 1:
-        connection.execute(insert(audit_head).values(id=1, **values))
+        connection.execute(insert(audit_head).values(id=HEAD, **values))
     else:
-        connection.execute(update(audit_head).values(**values))
+        connection.execute(update(audit_head).where(audit_head.c.id == HEAD).values(**values))
 
 
 def newest_record_time(connection: Connection) -> datetime | None:
     """Return the time of the newest record, or None while there is none."""
-    return connection.execute(select(audit_head.c.recorded_at)).scalar_one_or_none()
+    return connection.execute(
+        select(audit_head.c.recorded_at).where(audit_head.c.id == HEAD)
+    ).scalar_one_or_none()
 
 
 def check_clock(connection: Connection, clock: Clock) -> None:
