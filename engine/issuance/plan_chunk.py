@@ -19,7 +19,7 @@ from engine.issuance.policy import Policy
 from engine.issuance.staging import StagedCard
 from engine.kinds import Carrier, Kind, Rank, Usage
 from engine.register.row import RegisterRow
-from engine.store.claims import held_primary_cards, taken
+from engine.store.claims import held_primary_cards, subject_holder, taken
 from engine.store.plans import (
     PlannedCard,
     PlannedEntity,
@@ -34,7 +34,6 @@ from engine.store.schema import (
     card_number_claim,
     entity,
     public_key_claim,
-    subject_claim,
     subscriber_number_claim,
 )
 from engine.x509.names import SubjectFields, check_subject, subject_der
@@ -186,10 +185,9 @@ def _cards_for(
         entity_id, is_new, row.kind.value, row.identifier, row.name, row.branch_name, row.county, number
     )
     cards = [_planned(rules.profiles, row, holder, card) for card in chosen]
-    if is_new:
-        if number is None:
-            _claim_subject(connection, cards[0].subject, known)
-        known.next_entity += 1
+    if number is None and _subject_is_free(connection, cards[0].subject, entity_id, known):
+        cards[0] = cards[0]._replace(claims_subject=True)
+    known.next_entity += is_new
     return cards
 
 
@@ -230,21 +228,27 @@ def _subscriber_number(profiles: ProfileSet, row: RegisterRow, known: _Known) ->
         return None
     number = _number_text(known.next_entity)
     if number in known.subscriber_numbers:
+        known.next_entity += 1  # the clash is this entity's alone
         raise _Refused(
             "subscriber-number-taken", "subscriber_number", f"{number}: to be given by hand (CPS 3.1.5)"
         )
     return number
 
 
-def _claim_subject(connection: Connection, subject: bytes, known: _Known) -> None:
+def _subject_is_free(connection: Connection, subject: bytes, entity_id: int, known: _Known) -> bool:
+    """Say whether a subject that no number tells apart is still to be claimed; False where it is the entity's own."""
     digest = hashlib.sha256(subject).digest()
-    if digest in known.subjects or taken(connection, subject_claim, "subject_digest", [digest]):
+    holder = subject_holder(connection, digest)
+    if holder == entity_id:
+        return False
+    if holder is not None or digest in known.subjects:
         raise _Refused(
             "subject-held-by-another",
             "name",
             "another entity has this DN and no number tells them apart: for a person to decide (choice 16)",
         )
     known.subjects.add(digest)
+    return True
 
 
 @lru_cache(maxsize=64)  # a handful of kinds and ranks
@@ -285,7 +289,8 @@ def _planned(profiles: ProfileSet, row: RegisterRow, holder: PlannedEntity, card
 def _write(connection: Connection, run_id: int, planned: Sequence[PlannedCard], rules: PlanRules) -> int:
     card_ids = append_cards(connection, run_id, planned)
     keys = [(card_id, key) for card_id, card in zip(card_ids, planned, strict=True) for key in card.keys]
-    size = rules.policy.work_unit_size
+    # A unit goes into one partition as a whole, so it must fit into an empty one.
+    size = min(rules.policy.work_unit_size, rules.policy.crl_partition_size)
     units = 0
     for start in range(0, len(keys), size):
         part = keys[start : start + size]

@@ -104,7 +104,7 @@ def make_plan(
     request: PlanRequest,
     progress: Progress = lambda stage, done: None,
 ) -> PlanSummary:
-    """Plan a run.
+    """Plan a run. What an earlier plan left that was broken off is removed first, before a dry run as well.
 
     Args:
         home: for its scratch space and its planning lock.
@@ -168,6 +168,8 @@ class _Plan:
         self._rules = PlanRules(request.policy, profiles, issuer_key_identifier, self._now)
         self._summary = PlanSummary()
         self._rejects: list[RowReject] = []
+        self._register_digest = b""
+        self._card_keys_digest = b""
 
     def make(self) -> PlanSummary:
         """The whole way, in order."""
@@ -280,6 +282,8 @@ class _Plan:
 
     def _open_run(self) -> None:
         request = self._request
+        self._register_digest = _file_digest(request.register)
+        self._card_keys_digest = card_file_digest(request.card_keys)
         with self._store.write() as connection:
             run_id = next_id(connection, run)
             connection.execute(
@@ -290,8 +294,8 @@ class _Plan:
                     policy_text=request.policy.text,
                     legal_basis=request.policy.legal_basis,
                     register_name=request.register.name,
-                    register_digest=_file_digest(request.register),
-                    card_keys_digest=card_file_digest(request.card_keys),
+                    register_digest=self._register_digest,
+                    card_keys_digest=self._card_keys_digest,
                     issuer_key_identifier=self._issuer,
                     created_at=self._now,
                 )
@@ -326,8 +330,8 @@ class _Plan:
                     "policy_sha256": request.policy.digest,
                     "legal_basis": request.policy.legal_basis,
                     "register": request.register.name,
-                    "register_sha256": _file_digest(request.register).hex(),
-                    "card_keys_sha256": card_file_digest(request.card_keys).hex(),
+                    "register_sha256": self._register_digest.hex(),
+                    "card_keys_sha256": self._card_keys_digest.hex(),
                     **totals,
                 },
             )

@@ -7,17 +7,21 @@ planning ends, however it ends.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from datetime import date
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
+from engine.errors import StoreError
 from engine.kinds import Kind, Rank, Usage
 from engine.register.row import RegisterRow
+
+SCRATCH_NAME = "planning"
+"""The directory of the scratch space in the home; always the same, so that what a killed process left is found."""
 
 _SCHEMA = """
 CREATE TABLE register_row (
@@ -29,9 +33,18 @@ CREATE TABLE card (
     signature_digest BLOB, encryption_key BLOB, encryption_digest BLOB);
 """
 
+_CLAIMED = (
+    "CREATE TABLE claimed (value, line INTEGER, field TEXT)",
+    "INSERT INTO claimed SELECT number, line, 'card_number' FROM card",
+    "INSERT INTO claimed SELECT signature_digest, line, 'keys.signature' FROM card WHERE signature_digest IS NOT NULL",
+    """INSERT INTO claimed SELECT encryption_digest, line, 'keys.encryption' FROM card
+        WHERE encryption_digest IS NOT NULL""",
+    "CREATE INDEX claimed_value ON claimed (value, line)",
+)
+"""One statement after the other: executescript would commit, and each row after it would be a transaction."""
 
-@dataclass(frozen=True, slots=True)
-class StagedCard:
+
+class StagedCard(NamedTuple):
     """A card of the card file whose keys passed their checks."""
 
     line: int
@@ -43,8 +56,7 @@ class StagedCard:
     """Usage, SubjectPublicKeyInfo (DER) and its SHA-256, for each key pair."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(NamedTuple):
     """A card of the file that repeats a card number or a key of an earlier line."""
 
     line: int
@@ -101,15 +113,8 @@ class Stage:
 
     def drop_repeated(self) -> Iterator[Repeated]:
         """Take out cards that repeat a card number or a key of an earlier line, and yield them."""
-        self._connection.executescript("""
-            CREATE TABLE claimed (value, line INTEGER, field TEXT);
-            INSERT INTO claimed SELECT number, line, 'card_number' FROM card;
-            INSERT INTO claimed SELECT signature_digest, line, 'keys.signature' FROM card
-                WHERE signature_digest IS NOT NULL;
-            INSERT INTO claimed SELECT encryption_digest, line, 'keys.encryption' FROM card
-                WHERE encryption_digest IS NOT NULL;
-            CREATE INDEX claimed_value ON claimed (value, line);
-        """)
+        for statement in _CLAIMED:
+            self._connection.execute(statement)
         repeated = self._connection.execute("""
             SELECT later.line, card.number, later.field, later.value, min(earlier.line)
             FROM claimed AS later JOIN claimed AS earlier
@@ -143,12 +148,12 @@ class Stage:
             yield these_rows, these_cards
 
     def name_of(self, identifier: str) -> str | None:
-        """Return the registered name that the extract itself gives for a number."""
-        row = self._connection.execute(
-            "SELECT name FROM register_row WHERE identifier = ? AND name <> '' ORDER BY row_number LIMIT 1",
+        """Return the name that the extract itself gives for a company or partnership, None if it gives two."""
+        names = self._connection.execute(
+            "SELECT DISTINCT name FROM register_row WHERE identifier = ? AND branch_name IS NULL LIMIT 2",
             (identifier,),
-        ).fetchone()
-        return None if row is None else str(row[0])
+        ).fetchall()
+        return str(names[0][0]) if len(names) == 1 else None
 
     def _rows(self) -> Iterator[RegisterRow]:
         cursor = self._connection.execute("SELECT * FROM register_row ORDER BY identifier, row_number")
@@ -213,14 +218,31 @@ def _from_day(text: str | None) -> date | None:
 
 @contextmanager
 def open_stage(directory: Path) -> Iterator[Stage]:
-    """Open scratch space below a directory; everything in it is gone when the block ends."""
-    with TemporaryDirectory(prefix="planning-", dir=directory) as scratch:
-        connection = sqlite3.connect(Path(scratch) / "stage.sqlite", isolation_level=None)
-        try:
-            for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.executescript(_SCHEMA)
-            connection.execute("BEGIN")
+    """Open scratch space below a directory; everything in it is gone when the block ends.
+
+    Only one process at a time may, which is why planning has a lock. What a killed one left there goes first.
+
+    Raises:
+        StoreError: the scratch space cannot be written; the disk may be full.
+    """
+    scratch = directory / SCRATCH_NAME
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        scratch.mkdir(mode=0o700)
+        with closing(_open(scratch / "stage.sqlite")) as connection:
             yield Stage(connection)
-        finally:
-            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(
+            "the scratch space of planning cannot be used", place=str(scratch), value=str(error)
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.executescript(_SCHEMA)
+    connection.execute("BEGIN")  # without one, every row would be a transaction
+    return connection

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from engine.kinds import Rank
+from engine.kinds import Kind, Rank
 from engine.store.bulk_append import append
 from engine.store.schema import (
     card,
@@ -27,13 +27,13 @@ from engine.store.schema import (
 FIRST_CERTIFICATE = 0
 """The occasion of a key's first certificate (see `public_key_claim`)."""
 
+_WITH_BRANCHES = (Kind.COMPANY.value, Kind.LIMITED_PARTNERSHIP.value)
 
 PartitionUris = Callable[[int], tuple[str, str]]
 """Gives a partition's number the URIs of its CRL and of the complete CRL, as certificates will carry them."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedEntity:
+class PlannedEntity(NamedTuple):
     """A subscriber as planned, under the number that its row has or will have."""
 
     entity_id: int
@@ -46,8 +46,7 @@ class PlannedEntity:
     subscriber_number: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedKey:
+class PlannedKey(NamedTuple):
     """One key pair of a card: a certificate to be."""
 
     usage: str
@@ -55,8 +54,7 @@ class PlannedKey:
     key_digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCard:
+class PlannedCard(NamedTuple):
     """A card with its keys and its holder."""
 
     holder: PlannedEntity
@@ -66,6 +64,8 @@ class PlannedCard:
     subject: bytes
     uniform_number: str | None
     keys: tuple[PlannedKey, ...]
+    claims_subject: bool = False
+    """Whether its subject, which no number tells apart, is claimed with it (choice 16)."""
 
 
 def next_id(connection: Connection, table: Table) -> int:
@@ -89,7 +89,7 @@ def name_of(connection: Connection, identifier: str) -> str | None:
     """Return the name under which the store knows a company or partnership by its number."""
     return connection.execute(
         select(entity.c.name)
-        .where(entity.c.identifier == identifier, entity.c.unit_name.is_(None))
+        .where(entity.c.kind.in_(_WITH_BRANCHES), entity.c.identifier == identifier)
         .order_by(entity.c.id.desc())
         .limit(1)
     ).scalar_one_or_none()
@@ -164,11 +164,7 @@ def append_cards(connection: Connection, run_id: int, cards: Sequence[PlannedCar
     Raises:
         IntegrityError: a number or a primary card is claimed already (SQLAlchemy's own).
     """
-    subjects = {
-        hashlib.sha256(c.subject).digest(): c.holder.entity_id
-        for c in cards
-        if c.holder.is_new and c.holder.subscriber_number is None
-    }
+    subjects = {hashlib.sha256(c.subject).digest(): c.holder.entity_id for c in cards if c.claims_subject}
     append(connection, subject_claim, ("subject_digest", "entity_id"), list(subjects.items()))
     fresh = {c.holder.entity_id: c.holder for c in cards if c.holder.is_new}.values()
     append(
@@ -180,6 +176,7 @@ def append_cards(connection: Connection, run_id: int, cards: Sequence[PlannedCar
             for e in fresh
         ],
     )
+    _rename(connection, {c.holder.entity_id: c.holder for c in cards if not c.holder.is_new}.values())
     append(
         connection,
         subscriber_number_claim,
@@ -218,6 +215,15 @@ def append_cards(connection: Connection, run_id: int, cards: Sequence[PlannedCar
         [(c.holder.entity_id, n) for n, c in numbered if c.rank == Rank.PRIMARY.value],
     )
     return [n for n, _ in numbered]
+
+
+def _rename(connection: Connection, known: Iterable[PlannedEntity]) -> None:
+    """Bring known entities to the names the register has now: branches take their company's name from there."""
+    values = [
+        {"of": e.entity_id, "name": e.name, "unit_name": e.unit_name, "county": e.county} for e in known
+    ]
+    if values:
+        connection.execute(update(entity).where(entity.c.id == bindparam("of")), values)
 
 
 def append_unit(

@@ -45,7 +45,11 @@ def list_runs(connection: Connection) -> list[Row[Any]]:
 
 
 def run_state(connection: Connection, run_id: int) -> RunState:
-    """Return the state of a run."""
+    """Return the state of a run.
+
+    Raises:
+        InputRejected: there is no such run.
+    """
     state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one_or_none()
     if state is None:
         raise InputRejected(
@@ -122,10 +126,11 @@ def totals(connection: Connection, run_id: int) -> dict[str, int]:
 
 def rejects(connection: Connection, run_id: int) -> Iterator[Row[Any]]:
     """Yield a run's reject report, register rows first, in the order of their row numbers."""
-    yield from connection.execution_options(yield_per=1_000).execute(
+    yield from connection.execute(
         select(run_reject)
         .where(run_reject.c.run_id == run_id)
-        .order_by(run_reject.c.source.desc(), run_reject.c.row_number, run_reject.c.id)
+        .order_by(run_reject.c.source.desc(), run_reject.c.row_number, run_reject.c.id),
+        execution_options={"yield_per": 1_000},
     )
 
 
@@ -133,7 +138,7 @@ def reject_reasons(connection: Connection, run_id: int) -> dict[str, int]:
     """Count a run's rejected register rows by reason."""
     rows = connection.execute(
         select(run_reject.c.reason, func.count())
-        .where(run_reject.c.run_id == run_id)
+        .where(run_reject.c.run_id == run_id, run_reject.c.source == "register")
         .group_by(run_reject.c.reason)
         .order_by(run_reject.c.reason)
     )

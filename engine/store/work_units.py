@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from engine.errors import LeaseLost
 from engine.store.schema import work_unit
@@ -48,16 +48,17 @@ def lease_next(
         run_id: the run.
         holder: who takes it, unique for each process.
         now: the time against which leases are judged.
-        until: when the new lease ends.
+        until: when the new lease ends; from that very moment on the unit is free again.
         reserved_only: only units with stored TBSs (a run that is being aborted).
 
     Returns:
         The lease, or None when there is none to be had at the moment.
     """
-    free = [and_(work_unit.c.state == UnitState.RESERVED.value, work_unit.c.lease_until < now)]
+    over = work_unit.c.lease_until <= now
+    free = [and_(work_unit.c.state == UnitState.RESERVED.value, over)]
     if not reserved_only:
         free.append(work_unit.c.state == UnitState.PLANNED.value)
-        free.append(and_(work_unit.c.state == UnitState.LEASED.value, work_unit.c.lease_until < now))
+        free.append(and_(work_unit.c.state == UnitState.LEASED.value, over))
     row = connection.execute(
         select(work_unit)
         .where(work_unit.c.run_id == run_id, or_(*free))
@@ -176,12 +177,14 @@ def abort_unreserved(connection: Connection, run_id: int) -> int:
 
 def count_open(connection: Connection, run_id: int) -> int:
     """Count the units of a run that are neither completed nor aborted."""
-    rows = connection.execute(
-        select(work_unit.c.id).where(
+    count = connection.execute(
+        select(func.count())
+        .select_from(work_unit)
+        .where(
             work_unit.c.run_id == run_id,
             work_unit.c.state.in_(
                 (UnitState.PLANNED.value, UnitState.LEASED.value, UnitState.RESERVED.value)
             ),
         )
-    )
-    return len(rows.all())
+    ).scalar_one()
+    return int(count)
