@@ -6,16 +6,17 @@ points: leasing (`BEGIN IMMEDIATE` here, row locks there) and bulk append (`bulk
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from engine.errors import HomeUnusable, StoreError
+from engine.errors import ConfigurationInvalid, HomeUnusable, StoreError
 
 BUSY_TIMEOUT_MS = 60_000
 """How long a writer waits for another process's transaction. A guess: far above the longest transaction that
@@ -82,29 +83,39 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, must_exist: bool = False) -> Store:
     """Open the database at a URL whose schema is already at the newest revision.
 
     Args:
         url: an SQLAlchemy URL: `sqlite:////path/store.sqlite` or `postgresql+psycopg://…`.
+        must_exist: refuse an SQLite file that is not there, where a new one would be a record without its past.
 
     Raises:
-        HomeUnusable: an SQLite file whose directory is missing or not writable.
+        ConfigurationInvalid: the URL is none, or its driver is not installed.
+        HomeUnusable: an SQLite file whose directory is missing or not writable, or that is missing itself.
 
     """
-    if url.startswith("sqlite:///"):
-        _check_directory(Path(url.removeprefix("sqlite:///")))
-    engine = create_engine(url)
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise ConfigurationInvalid(
+            "the URL of the store cannot be used", place="store.url", rule=str(error)
+        ) from error
     if engine.dialect.name == "sqlite":
+        _check_file(Path(engine.url.database or ""), must_exist)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return Store(engine)
 
 
-def _check_directory(path: Path) -> None:
+def _check_file(path: Path, must_exist: bool) -> None:
     directory = path.parent
     if not directory.is_dir():
         raise HomeUnusable("the directory of the store does not exist", place=str(directory))
+    if not os.access(directory, os.W_OK):
+        raise HomeUnusable("the directory of the store is not writable", place=str(directory))
+    if must_exist and not path.exists():
+        raise HomeUnusable("the store is not there", place=str(path))
 
 
 def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
