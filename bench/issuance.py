@@ -1,18 +1,22 @@
 """Issuance against the token's raw rate, in the same run.
 
-    python -m bench.issuance --entities N --json FILE [--rounds R]
+    python -m bench.issuance --entities N --json FILE [--slice SECONDS]
 
-A home of its own is made, with a SoftHSM token. The entities are divided into rounds; before and after each round the
-raw rate of the token is measured with a C program on the same module and key, so that noise on a shared machine meets
-both alike. A round is a full run of `sealmint run start`: from the first worker ready to the last unit completed, every
-TBS built, checked and reserved, signed, its signature verified, completed, audited, durable.
+A home of its own is made, with a SoftHSM token. A run is issued in slices: every few seconds the worker processes are
+stopped where they are (SIGSTOP), the raw rate of the token is measured with a C program on the same module and key, and
+they go on. So whatever else a shared machine does meets both alike. The time of issuing is from the first worker ready
+to the last unit completed, less the time they were stopped: every TBS built, checked and reserved, signed, its
+signature verified, completed, audited, durable. The raw rate is that of the better of two shapes, over all slices.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,36 +39,49 @@ from engine.issuance.signing import open_token, read_pin
 from engine.issuance.supervisor import WorkReport
 from engine.metrics import peak_memory_mb, process_cpu_microseconds
 
-RAW_SECONDS = 3.0
-"""How long the raw rate is measured for each shape, before and after each round."""
+RAW_SECONDS = 0.7
+"""How long the raw rate is measured for each shape in each slice."""
 
 
 @dataclass
-class Round:
-    """One run between two measurements of the raw rate."""
+class Slices:
+    """Where the time of a run went: issuing, or stopped while the raw rate was measured."""
 
-    issued: int
-    seconds: float
-    raw_per_second: float = 0.0
+    raw: list[dict[str, float]] = field(default_factory=list)
+    stopped: list[tuple[float, float]] = field(default_factory=list)
+    ready_at: float | None = None
+    finished_at: float = 0.0
+    issued: int = 0
+
+    def progress(self, report: WorkReport) -> None:
+        """Take the time of the first worker ready and of every unit completed."""
+        now = time.monotonic()
+        self.ready_at = self.ready_at or now
+        if report.issued > self.issued:
+            self.issued, self.finished_at = report.issued, now
 
     @property
-    def per_second(self) -> float:
-        """Certificates a second."""
-        return self.issued / self.seconds
+    def issuing_seconds(self) -> float:
+        """The time from the first worker ready to the last unit completed, less the time stopped."""
+        begin, end = self.ready_at or 0.0, self.finished_at
+        return end - begin - sum(max(0.0, min(stop, end) - max(start, begin)) for start, stop in self.stopped)
+
+    def raw_by_shape(self) -> dict[str, float]:
+        """The raw rate of each shape over all slices."""
+        return {shape: statistics.fmean(rates[shape] for rates in self.raw) for shape in self.raw[0]}
 
 
 @dataclass
 class Measured:
     """Everything that was measured."""
 
-    rounds: list[Round] = field(default_factory=list)
-    raw: list[dict[str, float]] = field(default_factory=list)
+    slices: Slices = field(default_factory=Slices)
     steps: Counter[str] = field(default_factory=Counter)
     waits: Counter[str] = field(default_factory=Counter)
     worker_cpu: float = 0.0
     supervisor_cpu: float = 0.0
     peaks: dict[str, float] = field(default_factory=dict)
-    plans: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,7 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--entities", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--slice", type=float, default=2.0, help="seconds of issuing between raw measurements"
+    )
+    parser.add_argument(
+        "--probe", type=int, help="entities of a run before and one after, to see the cost grow"
+    )
     parser.add_argument("--workers", type=int)
     parser.add_argument("--sessions", type=int)
     parser.add_argument(
@@ -89,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shutil.rmtree(directory)
     result["machine"] = machine
     options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    print(json.dumps({name: result[name] for name in SHOWN}, indent=2))
+    print(json.dumps({name: result[name] for name in SHOWN if name in result}, indent=2))
 
 
 SHOWN = (
@@ -102,28 +124,46 @@ SHOWN = (
     "peak_rss_mb",
     "planned_items_per_second",
     "keys_checked_per_second",
+    "own_work_growth",
+    "cost_growth",
 )
 
 
 def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Plan and issue round by round, and put the figures together."""
+    """Plan a run, issue it in slices, and put the figures together; with a probe before and after it."""
     home = directory / "home"
     sealmint("init", "--home", str(home))
+    first = 1_000_000
+    probes: list[dict[str, Any]] = []
+    if options.probe:
+        figures, first = run_of(directory, home, options.probe, first, options)
+        probes.append(figures)
+    result, first = run_of(directory, home, options.entities, first, options)
+    if options.probe:
+        figures, first = run_of(directory, home, options.probe, first, options)
+        probes.append(figures)
+        result["probes"] = probes
+        result["own_work_growth"] = round(own_work(probes[1]) / own_work(probes[0]), 3)
+        result["cost_growth"] = round(
+            1 + (own_work(probes[1]) - own_work(probes[0])) / sum(probes[0]["cpu_us"].values()), 3
+        )
+    return result
+
+
+def run_of(
+    directory: Path, home: Path, entities: int, first: int, options: argparse.Namespace
+) -> tuple[dict[str, Any], int]:
+    """Plan and issue one run; return its figures and the first number not used yet."""
     measured = Measured()
-    start = 1_000_000
+    run_id, following = plan(directory, home, entities, first, measured)
     with open_context(home) as context:
-        raw = raw_signer_of(context)
-        before = raw_rates(raw)
-        measured.raw.append(before)
-        for number in range(options.rounds):
-            entities = options.entities // options.rounds + (number < options.entities % options.rounds)
-            run_id, start = plan(directory, home, entities, start, measured)
-            issue(context, run_id, options, measured)
-            after = raw_rates(raw)
-            measured.raw.append(after)
-            measured.rounds[-1].raw_per_second = (max(before.values()) + max(after.values())) / 2
-            before = after
-    return result_of(measured, options)
+        issue(context, run_id, options, measured)
+    return result_of(measured, options), following
+
+
+def own_work(figures: dict[str, Any]) -> float:
+    """CPU a certificate in the steps that are ours and touch the store: all but signing, verifying and starting."""
+    return float(sum(figures["cpu_us"][step] for step in ("read", "build", "check", "reserve", "complete")))
 
 
 def sealmint(*arguments: str) -> dict[str, Any]:
@@ -155,17 +195,17 @@ def raw_rates(raw: RawSigner) -> dict[str, float]:
     }
 
 
-def plan(directory: Path, home: Path, entities: int, start: int, measured: Measured) -> tuple[int, int]:
-    """Make a register and cards for so many entities, and plan a run for them."""
+def plan(directory: Path, home: Path, entities: int, first: int, measured: Measured) -> tuple[int, int]:
+    """Make a register and cards for so many entities, and plan a run; return it and the first number not used."""
     register = directory / "register.jsonl"
     cards = directory / "card-keys"
-    following = write_register(register, entities, start)
+    following = write_register(register, entities, first)
     files = ("--home", str(home), "--register", str(register))
     began = time.perf_counter()
     sealmint("card-centre", "simulate", *files, "--out", str(cards), "--synthetic")
     cards_seconds = time.perf_counter() - began
     planned = sealmint("run", "plan", *files, "--card-keys", str(cards), "--policy", "all-companies")
-    measured.plans.append({**planned, "card_making_seconds": round(cards_seconds, 2)})
+    measured.plan = {**planned, "card_making_seconds": round(cards_seconds, 2)}
     return int(planned["run"]), following
 
 
@@ -173,44 +213,81 @@ def issue(context: RunContext, run_id: int, options: argparse.Namespace, measure
     """Work a run off as `sealmint run start` does, in this process as the supervisor."""
     token, pin = open_token(context.home, context.configuration), read_pin(context.configuration)
     force = workforce(context, token, options.workers, options.sessions)
+    raw = raw_signer_of(context)
+    slices = measured.slices
     cpu = process_cpu_microseconds()
 
     async def work() -> WorkReport:
-        return await run_to_end(
-            context, run_id, token, pin, force=force, stop=trio.Event(), progress=lambda report: None
-        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(alternate, raw, options.slice, slices)
+            report = await run_to_end(
+                context, run_id, token, pin, force=force, stop=trio.Event(), progress=slices.progress
+            )
+            nursery.cancel_scope.cancel()
+        return report
 
     report = trio.run(work)
     if report.error is not None or report.failed:
         raise SystemExit(f"the run failed: {report}")
     measured.supervisor_cpu += process_cpu_microseconds() - cpu
-    measured.rounds.append(Round(report.issued, report.working_seconds))
     for number, worker in enumerate(report.workers, 1):
         measured.steps.update(worker.steps_microseconds)
         measured.waits.update(worker.waits)
         measured.worker_cpu += worker.cpu_microseconds
-        name = f"worker_{number}"
-        measured.peaks[name] = max(measured.peaks.get(name, 0.0), worker.peak_memory_mb)
+        measured.peaks[f"worker_{number}"] = worker.peak_memory_mb
     measured.peaks["supervisor"] = peak_memory_mb()
+
+
+async def alternate(raw: RawSigner, seconds: float, slices: Slices) -> None:
+    """Stop the workers every so many seconds, measure the raw rate, and let them go on."""
+    while True:
+        await trio.sleep(seconds)
+        workers = worker_processes()
+        if slices.ready_at is None or not workers:
+            continue
+        start = time.monotonic()
+        try:
+            for process in workers:
+                os.kill(process, signal.SIGSTOP)
+            with trio.CancelScope(shield=True), contextlib.suppress(subprocess.TimeoutExpired):
+                # A worker may have been stopped while it held a lock of SoftHSM's; then the slice does not count.
+                slices.raw.append(await trio.to_thread.run_sync(raw_rates, raw))
+        finally:
+            for process in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+        slices.stopped.append((start, time.monotonic()))
+
+
+def worker_processes() -> list[int]:
+    """Return this process's children that are workers."""
+    threads = Path(f"/proc/{os.getpid()}/task").iterdir()  # each with the children that it started
+    return [
+        int(child)
+        for thread in threads
+        for child in (thread / "children").read_text().split()
+        if b"engine.issuance.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def result_of(measured: Measured, options: argparse.Namespace) -> dict[str, Any]:
     """Put the figures together."""
-    certificates = sum(r.issued for r in measured.rounds)
-    issued = certificates / sum(r.seconds for r in measured.rounds)
-    raw = certificates / sum(r.issued / r.raw_per_second for r in measured.rounds)
+    slices = measured.slices
+    certificates = slices.issued
+    issued = certificates / slices.issuing_seconds
+    raw_by_shape = slices.raw_by_shape()
+    raw = max(raw_by_shape.values())
     steps = {name: spent / certificates for name, spent in sorted(measured.steps.items())}
     workers = measured.worker_cpu / certificates
-    items = sum(plan["items"] for plan in measured.plans)
+    planned = measured.plan
     return {
         "certificates": certificates,
         "raw_per_second": round(raw, 1),
         "issued_per_second": round(issued, 1),
         "ratio": round(issued / raw, 4),
-        "ratio_by_round": [round(r.per_second / r.raw_per_second, 4) for r in measured.rounds],
-        "ratio_median": round(statistics.median(r.per_second / r.raw_per_second for r in measured.rounds), 4),
-        "issued_by_round": [round(r.per_second, 1) for r in measured.rounds],
-        "raw_by_measurement": measured.raw,
+        "raw_by_shape": {shape: round(rate, 1) for shape, rate in raw_by_shape.items()},
+        "raw_by_slice": slices.raw,
+        "issuing_seconds": round(slices.issuing_seconds, 2),
         "cpu_us_per_certificate": round(workers + measured.supervisor_cpu / certificates, 1),
         "cpu_us": {
             **{name: round(spent, 1) for name, spent in steps.items()},
@@ -220,11 +297,9 @@ def result_of(measured: Measured, options: argparse.Namespace) -> dict[str, Any]
         "wait_seconds": {name: round(spent, 2) for name, spent in sorted(measured.waits.items())},
         "peak_rss_mb": round(max(measured.peaks.values()), 1),
         "peak_rss_mb_by_process": {name: round(size, 1) for name, size in measured.peaks.items()},
-        "planned_items_per_second": round(
-            items / sum(plan["planning_seconds"] for plan in measured.plans), 1
-        ),
-        "keys_checked_per_second": round(items / sum(plan["intake_seconds"] for plan in measured.plans), 1),
-        "plans": measured.plans,
+        "planned_items_per_second": round(planned["items"] / planned["planning_seconds"], 1),
+        "keys_checked_per_second": round(planned["items"] / planned["intake_seconds"], 1),
+        "plan": planned,
         "entities": options.entities,
         "command": " ".join(sys.argv),
     }

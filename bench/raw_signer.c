@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <p11-kit-1/p11-kit/pkcs11.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -140,6 +142,7 @@ int main(int argc, char **argv) {
 
     for (size_t process = 0; process < processes; process++) {
         if (fork() != 0) continue;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever gives up on the parent gives up on its children */
         open_token(argv[1], argv[3], argv[2]);
         pthread_t running[MAXIMUM_WORKERS];
         for (size_t thread = 0; thread < threads; thread++)

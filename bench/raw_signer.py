@@ -14,6 +14,10 @@ SHAPES = ((1, 2), (2, 1))
 """Processes × threads: the better of the two is the token's raw rate."""
 
 
+PATIENCE_SECONDS = 3.0
+"""How much longer than asked for a measurement may take. Beginning takes 0.05 s."""
+
+
 @dataclass(frozen=True)
 class RawSigner:
     """A built raw signer and the token it is run on."""
@@ -26,7 +30,11 @@ class RawSigner:
     key_label: str
 
     def per_second(self, shape: tuple[int, int], seconds: float) -> float:
-        """Return the signatures a second of processes × threads, measured for so many seconds."""
+        """Return the signatures a second of processes × threads, measured for so many seconds.
+
+        Raises:
+            subprocess.TimeoutExpired: the token does not answer: a stopped process holds one of its locks.
+        """
         processes, threads = shape
         arguments = [
             self.module,
@@ -43,7 +51,7 @@ class RawSigner:
             capture_output=True,
             check=True,
             text=True,
-            timeout=seconds + 60,
+            timeout=seconds + PATIENCE_SECONDS,
         )
         return float(finished.stdout)
 

@@ -7,7 +7,7 @@ carries its audit record, so neither a reservation nor a certificate exists with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -204,7 +204,8 @@ class UnitWork:
                     "unit": lease.unit_id,
                     "fence": lease.fence,
                     "reserved": len(reserved),
-                    "tbs_sha256": _digest_of_digests(r.tbs for r in reserved),
+                    # Over the TBSs in the order of their items.
+                    "tbs_sha256": hashlib.sha256(b"".join(r.tbs for r in reserved)).hexdigest(),
                 },
             )
 
@@ -254,14 +255,6 @@ class UnitWork:
                 },
             )
         return UnitOutcome(unit.lease.unit_id, len(signed), len(failed))
-
-
-def _digest_of_digests(contents: Iterable[bytes]) -> str:
-    """SHA-256 over the SHA-256 of each content in order: one value that binds a record to all of them."""
-    outer = hashlib.sha256()
-    for content in contents:
-        outer.update(hashlib.sha256(content).digest())
-    return outer.hexdigest()
 
 
 def _as_stored(item: PlannedItem) -> ReservedItem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, insert, select, text, update
 
@@ -24,8 +24,7 @@ from engine.store.schema import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedItem:
+class PlannedItem(NamedTuple):
     """An item with what its TBS needs and, if it was reserved before, the stored TBS."""
 
     item_id: int
@@ -40,8 +39,7 @@ class PlannedItem:
     not_after: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(NamedTuple):
     """A TBS about to be stored: committed before the token sees it."""
 
     item_id: int
@@ -64,7 +62,7 @@ _UNIT_ITEMS = text("""
 
 def unit_items(connection: Connection, unit_id: int) -> list[PlannedItem]:
     """Return the items of a work unit that have no signature yet, in the order of their numbers."""
-    return [PlannedItem(*row) for row in connection.execute(_UNIT_ITEMS, {"unit_id": unit_id})]
+    return [PlannedItem._make(row) for row in connection.execute(_UNIT_ITEMS, {"unit_id": unit_id})]
 
 
 def reserve(connection: Connection, reserved: Sequence[Reserved]) -> None:
@@ -83,8 +81,7 @@ def reserve(connection: Connection, reserved: Sequence[Reserved]) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """A signature about to be stored, verified with the CA key."""
 
     item_id: int
