@@ -243,7 +243,9 @@ async def _open_worker(
     )
     # Before the pool opens: on a token that is full then, there would be no session left to look with.
     await trio.to_thread.run_sync(prove_key, token, pin, authority.ca)
-    async with open_pool(home, configuration, token, pin, [authority.ca.key], start.sessions) as pool:
+    async with open_pool(
+        home, configuration, token, pin, [authority.ca.key], start.sessions, batch=policy.work_unit_size
+    ) as pool:
         yield _Worker(start, store, clock, authority, policy, work, pool, out, lease_time)
     store.close()
 
