@@ -15,15 +15,16 @@ from engine.cli.output import errors
 async def stopped_by_signals() -> AsyncIterator[trio.Event]:
     """Yield an event that SIGINT or SIGTERM sets."""
     stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    # The receiver outside: an error of the block ends the listening task before the receiver is closed under it.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
 
-            async def listen() -> None:
-                async for _ in received:
-                    if not stop.is_set():
-                        errors.print("stopping: the units in hand are finished first")
-                    stop.set()
+        async def listen() -> None:
+            async for _ in received:
+                if not stop.is_set():
+                    errors.print("stopping: the units in hand are finished first")
+                stop.set()
 
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
             yield stop
             nursery.cancel_scope.cancel()
