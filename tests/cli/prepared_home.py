@@ -206,6 +206,7 @@ def make_template(directory: Path) -> PreparedHome:
         'HSM_SHIM_CONTROL = "{home}/hsm/control"',
         'HSM_SHIM_LOG = "{home}/hsm/log"',
     ]
+    home.configure("[token]\n", "[token]\ncall_timeout = 240\n")  # a call held back on purpose is not stuck
     with (home.path / "sealmint.toml").open("a") as file:  # its last section is the token's environment
         file.write("\n".join(lines) + "\n")
     home.extract.write_text("".join(sample_rows(0, COMPANIES)))

@@ -114,10 +114,13 @@ def _announced(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 
 def _logged(log: Path) -> Iterator[str]:
+    """The digest of every signature that was made, be it given to the caller or not."""
     for line in log.read_text("ascii").splitlines():
         kind, *fields = line.split(" ")
         if kind == "SIGN":
-            yield fields[4]
+            _time, _process, _session, _mechanism, digest, result, end = fields
+            if int(result, 16) == 0 or end == "discarded":
+                yield digest
 
 
 def _digest(content: bytes) -> str:
