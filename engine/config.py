@@ -30,8 +30,8 @@ class TokenSection(_Section):
     module: Path
     label: str
     serial: str | None = None
-    pin_file: str | None = "{home}/secrets/token-pin"
-    """Where the PIN is read from; without it, it is asked for at the terminal."""
+    pin_file: Annotated[str, Field(min_length=1)] = "{home}/secrets/token-pin"
+    """Where the PIN is read from; the word `prompt` stands for asking at the terminal."""
     environment: dict[str, str] = {}
     """What the module wants to find in its environment, such as SOFTHSM2_CONF."""
     call_timeout: Annotated[float, Field(gt=0)] = 30.0

@@ -89,6 +89,7 @@ class Home:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)  # one that was there may have been open to others
             for name in _SUBDIRECTORIES:
                 (self.path / name).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.audit.log import check_clock
+from engine.audit.store_migration import migrate_and_record
 from engine.clock import SystemClock
 from engine.config import Configuration, load_configuration
 from engine.home import Home
 from engine.issuance.authority import load_authority
 from engine.issuance.runs import RunContext
 from engine.store.database import Store, open_store
-from engine.store.migration import current_revision, migrate, newest_revision
+from engine.store.migration import current_revision, newest_revision
 from engine.x509.profiles import ProfileSet, load_profiles
 
 
@@ -47,7 +48,7 @@ def open_migrated(home: Home, configuration: Configuration) -> Store:
         revision = current_revision(connection)
     if revision != newest_revision():
         with home.lock("home", "migrating the store"):
-            migrate(store)
+            migrate_and_record(store, SystemClock(), actor())
     return store
 
 

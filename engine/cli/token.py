@@ -36,7 +36,8 @@ def check(
         token = open_token(context.home, context.configuration)
         pin = read_pin(context.configuration)
         authority = context.authority
-        for role in (authority.ca, authority.audit, authority.operations):
+        roles = (authority.ca, authority.ocsp, authority.audit, authority.operations)
+        for role in roles:
             prove_key(token, pin, role)
         limits = token.limits()
         rate = trio.run(partial(measure_token, context, sessions=sessions))
@@ -46,7 +47,7 @@ def check(
             "serial": token.serial,
             "model": token.model,
             "sessions_at_most": limits.max_sessions,
-            "keys_proven": ["ca", "audit", "operations"],
+            "keys_proven": [role.role for role in roles],
             "signatures_per_second": None if rate is None else round(rate.per_second, 1),
             "measured_over_sessions": None if rate is None else rate.sessions,
         },

@@ -36,6 +36,7 @@ class Authority:
     issuer: Issuer
     ca: RoleCertificate
     root: RoleCertificate
+    ocsp: RoleCertificate
     audit: RoleCertificate
     operations: RoleCertificate
 
@@ -57,6 +58,7 @@ def load_authority(home: Home, configuration: Configuration) -> Authority:
         issuer=Issuer.from_certificate(ca.certificate, configuration.x509.signature_algorithm),
         ca=ca,
         root=_role(home, "root", keys.development_root),
+        ocsp=_role(home, "ocsp", keys.ocsp),
         audit=_role(home, "audit", keys.audit),
         operations=_role(home, "operations", keys.operations),
     )

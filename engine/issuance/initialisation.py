@@ -22,6 +22,7 @@ from sqlalchemy import insert, select, update
 from engine.algorithms import SignatureAlgorithm
 from engine.audit.events import Event
 from engine.audit.log import append_record
+from engine.audit.store_migration import migrate_and_record
 from engine.clock import Clock
 from engine.config import CONFIGURATION_NAME, Configuration, load_configuration
 from engine.errors import ConfigurationInvalid, KeyMismatch
@@ -34,7 +35,6 @@ from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
 from engine.pkcs11.token_initialisation import initialise_token
 from engine.store.database import Store, open_store
-from engine.store.migration import migrate
 from engine.store.schema import authority_certificate
 from engine.x509.authority_certificates import authority_tbs
 from engine.x509.certificate import assemble, verifier
@@ -150,12 +150,8 @@ def _prepare_softhsm(home: Home) -> None:
 
 
 def _migrate(store: Store, clock: Clock, actor: str, announce: Announce) -> None:
-    before, after = migrate(store)
+    before, after = migrate_and_record(store, clock, actor)
     if before != after:
-        with store.write() as connection:
-            append_record(
-                connection, clock, Event.STORE_MIGRATED, actor=actor, body={"from": before, "to": after}
-            )
         announce(f"store at revision {after}")
 
 

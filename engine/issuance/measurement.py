@@ -6,6 +6,7 @@ the count before the token is asked, so each of them is accounted for.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -62,14 +63,15 @@ async def measure_token(
     """
     if only_if_never and (known := last_measurement(context)) is not None:
         return known
-    count = (
-        sessions or (context.configuration.issuance.workers or 2) * context.configuration.issuance.sessions
-    )
+    asked = context.configuration.issuance
+    count = sessions or (asked.workers or os.cpu_count() or 1) * asked.sessions
     messages = await trio.to_thread.run_sync(_announce, context)
     token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
     pin = read_pin(context.configuration)
     key = context.authority.operations.key
-    async with open_pool(context.home, context.configuration, token, pin, [key], count) as pool:
+    async with open_pool(
+        context.home, context.configuration, token, pin, [key], count, batch=SIGNATURES
+    ) as pool:
         began = time.perf_counter()
         outcomes = await pool.sign_many(messages, key=key, algorithm=AUTHORITY_ALGORITHM)
         seconds = time.perf_counter() - began

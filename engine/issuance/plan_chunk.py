@@ -40,7 +40,7 @@ from engine.x509.names import SubjectFields, check_subject, subject_der
 from engine.x509.profiles import CertificateProfile, ProfileSet
 
 CHUNK_ENTITIES = 2_048
-"""Entities decided in one transaction: 16 units of 256 items with one card each. A guess: a tenth of a second, so a
+"""Entities decided in one transaction: 8 units of 512 items with one card each. A guess: a tenth of a second, so a
 run at work waits no longer for the write lock."""
 
 SUBSCRIBER_NUMBER_DIGITS = 10

@@ -38,6 +38,9 @@ AUTHORITY_ALGORITHM = SignatureAlgorithm.RSA_PKCS1_SHA256
 MAX_WAITING = 8_192
 """Messages that may wait in a lane: two units of the largest size a policy allows."""
 
+PIN_PROMPT = "prompt"
+"""As the PIN file: nobody wrote the PIN down, somebody types it (CPS 6.4.2)."""
+
 CHUNK = 64
 """Signatures that a session makes before it is given back: at 0.6 ms each an urgent signature waits 40 ms at most
 (bench.issuance: larger chunks gain nothing)."""
@@ -49,7 +52,7 @@ def read_pin(configuration: Configuration) -> Pin:
     Raises:
         ConfigurationInvalid: the file is missing, empty, or readable by others.
     """
-    if configuration.token.pin_file is None:
+    if configuration.token.pin_file == PIN_PROMPT:
         return Pin.from_prompt(f"PIN of token {configuration.token.label}: ")
     return Pin.from_file(Path(configuration.token.pin_file))
 
@@ -83,6 +86,8 @@ def open_pool(
     pin: Pin,
     keys: Sequence[KeyReference],
     sessions: int,
+    *,
+    batch: int = 1,
 ) -> AbstractAsyncContextManager[SessionPool]:
     """Open a session pool as configured.
 
@@ -93,6 +98,7 @@ def open_pool(
         pin: its PIN.
         keys: the keys that the pool signs with.
         sessions: how many sessions.
+        batch: how many messages are handed over at a time: chunks are made so small that every session gets some.
 
     Raises:
         TokenError: as `open_session_pool` raises it.
@@ -102,7 +108,7 @@ def open_pool(
         pin,
         keys=keys,
         size=sessions,
-        chunk=CHUNK,
+        chunk=min(CHUNK, -(-batch // sessions)),
         call_timeout=configuration.token.call_timeout,
         max_stuck=configuration.token.max_stuck,
         max_waiting=MAX_WAITING,
