@@ -105,6 +105,8 @@ class _Worker:
                     await self.stopping.wait()
 
     async def _until_window_opens(self) -> None:
+        if self.start.draining:
+            return  # what is reserved is completed whatever the hour: an abort waits for no window
         # Asked again after each wait: the clock may have been set meanwhile, and the two clocks differ a little.
         while (
             not self.stopping.is_set() and (opens := self.policy.next_opening(self.clock.now())) is not None
