@@ -75,6 +75,8 @@ class PlanRules:
     profiles: ProfileSet
     issuer_key_identifier: bytes
     now: datetime
+    subjects: set[bytes] = field(default_factory=set)
+    """Subjects without a subscriber number that this plan has given away: a dry run leaves no claims of them."""
 
 
 class _Refused(Exception):
@@ -97,8 +99,6 @@ class _Known:
     keys: set[object]
     subscriber_numbers: set[object]
     next_entity: int
-    subjects: set[bytes] = field(default_factory=set)
-    """Subjects without a subscriber number that this chunk has given away."""
 
 
 def plan_chunk(
@@ -185,7 +185,7 @@ def _cards_for(
         entity_id, is_new, row.kind.value, row.identifier, row.name, row.branch_name, row.county, number
     )
     cards = [_planned(rules.profiles, row, holder, card) for card in chosen]
-    if number is None and _subject_is_free(connection, cards[0].subject, entity_id, known):
+    if number is None and _subject_is_free(connection, cards[0].subject, entity_id, rules.subjects):
         cards[0] = cards[0]._replace(claims_subject=True)
     known.next_entity += is_new
     return cards
@@ -235,19 +235,19 @@ def _subscriber_number(profiles: ProfileSet, row: RegisterRow, known: _Known) ->
     return number
 
 
-def _subject_is_free(connection: Connection, subject: bytes, entity_id: int, known: _Known) -> bool:
+def _subject_is_free(connection: Connection, subject: bytes, entity_id: int, given: set[bytes]) -> bool:
     """Say whether a subject that no number tells apart is still to be claimed; False where it is the entity's own."""
     digest = hashlib.sha256(subject).digest()
     holder = subject_holder(connection, digest)
     if holder == entity_id:
         return False
-    if holder is not None or digest in known.subjects:
+    if holder is not None or digest in given:
         raise _Refused(
             "subject-held-by-another",
             "name",
             "another entity has this DN and no number tells them apart: for a person to decide (choice 16)",
         )
-    known.subjects.add(digest)
+    given.add(digest)
     return True
 
 

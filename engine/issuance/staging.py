@@ -229,6 +229,11 @@ def open_stage(directory: Path) -> Iterator[Stage]:
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         scratch.mkdir(mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            "the scratch space of planning cannot be made", place=str(scratch), value=error.strerror
+        ) from error
+    try:
         with closing(_open(scratch / "stage.sqlite")) as connection:
             yield Stage(connection)
     except sqlite3.Error as error:
