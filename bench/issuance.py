@@ -215,6 +215,7 @@ def issue(context: RunContext, run_id: int, options: argparse.Namespace, measure
     force = workforce(context, token, options.workers, options.sessions)
     raw = raw_signer_of(context)
     slices = measured.slices
+    slices.raw.append(raw_rates(raw))  # a short run may end before its first slice
     cpu = process_cpu_microseconds()
 
     async def work() -> WorkReport:
