@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import trio
@@ -182,12 +183,13 @@ async def _follow(
         supervision.pipes.add(stdin)  # only now: a pipe must not be closed while it is written to
         if supervision.stop.is_set():
             await stdin.aclose()
-        async for line in messages.lines(stdout):
-            message = messages.from_worker.validate_json(line)
-            supervision.starting.discard(process)
-            _take(supervision, message)
-            if isinstance(message, messages.Finished | messages.Failed):
-                return message
+        async with aclosing(messages.lines(stdout)) as lines:
+            async for line in lines:
+                message = messages.from_worker.validate_json(line)
+                supervision.starting.discard(process)
+                _take(supervision, message)
+                if isinstance(message, messages.Finished | messages.Failed):
+                    return message
     except trio.BrokenResourceError:
         return None  # it died before it had read what to do
     finally:

@@ -259,7 +259,8 @@ async def serve(stdin: trio.abc.ReceiveStream, out: trio.abc.SendStream) -> int:
         The exit status: 0, or that of the error that stopped it.
     """
     meter = StepMeter()
-    told = await anext(messages.lines(stdin), None)
+    async with contextlib.aclosing(messages.lines(stdin)) as lines:
+        told = await anext(lines, None)
     if told is None:
         return 0  # the supervisor was gone before it could say what to do
     start = messages.Start.model_validate_json(told)

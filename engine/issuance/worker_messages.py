@@ -5,7 +5,7 @@ The PIN travels here and nowhere else: never in the arguments or the environment
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Literal
 
 import trio
@@ -94,7 +94,7 @@ def encode_start(start: Start) -> bytes:
     return TypeAdapter(dict[str, object]).dump_json(fields) + b"\n"
 
 
-async def lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+async def lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
     """Yield the lines of a stream until it ends; a line longer than a message may be ends it too."""
     buffer = bytearray()
     while len(buffer) < MAXIMUM_LINE:
