@@ -43,7 +43,7 @@ def open_context(path: Path) -> Iterator[RunContext]:
 
 def open_migrated(home: Home, configuration: Configuration) -> Store:
     """Open the store of a home; an older one is brought to the newest revision first."""
-    store = open_store(configuration.store.url)
+    store = open_store(configuration.store.url, must_exist=True)
     with store.read() as connection:
         revision = current_revision(connection)
     if revision != newest_revision():

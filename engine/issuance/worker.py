@@ -224,7 +224,7 @@ async def _open_worker(
     home = Home(Path(start.home))
     configuration = load_configuration(home.path)
     authority = load_authority(home, configuration)
-    store = open_store(configuration.store.url)
+    store = open_store(configuration.store.url, must_exist=True)
     with store.read() as connection:
         check_clock(connection, clock)
         policy = policy_from_text(get_run(connection, start.run_id).policy_text)

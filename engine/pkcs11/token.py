@@ -68,7 +68,8 @@ class Token:
         """
         info = TokenInfo()
         try:
-            check(self.module.functions.get_token_info(self._token.slot.slot_id, ctypes.byref(info)))
+            with one_process_at_a_time(self.log_in_lock):
+                check(self.module.functions.get_token_info(self._token.slot.slot_id, ctypes.byref(info)))
         except raised.PKCS11Error as error:
             raise translate(error, place=f"token {self.label}") from error
         most, now = info.ulMaxSessionCount, info.ulSessionCount

@@ -191,6 +191,8 @@ def _check_text(place: str, attribute: str, text: str | None) -> None:
         if not _PRINTABLE.fullmatch(text):
             raise InputRejected("not a PrintableString", place=place, value=text, rule="X.520: serialNumber")
         return
+    if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text:
+        return  # none of the categories below is printable; names that are not are rare
     for character in text:
         refused = _REFUSED_CATEGORIES.get(unicodedata.category(character))
         if refused is not None or character == "\N{REPLACEMENT CHARACTER}":
