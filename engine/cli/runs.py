@@ -112,6 +112,7 @@ def _plan_document(context: RunContext, summary: PlanSummary) -> dict[str, objec
         "units": summary.units,
         "reasons": dict(sorted(summary.reasons.items())),
         "cards": summary.cards,
+        "cards_used": summary.cards_used,
         "cards_rejected": summary.cards_rejected,
         "card_reasons": dict(sorted(summary.card_reasons.items())),
         "intake_seconds": round(summary.intake_seconds, 3),

@@ -61,6 +61,7 @@ class ChunkOutcome:
 
     eligible: int = 0
     already_held: int = 0
+    cards: int = 0
     items: int = 0
     units: int = 0
     rejects: list[tuple[RegisterRow, str, str, str]] = field(default_factory=list)
@@ -129,6 +130,7 @@ def plan_chunk(
         else:
             outcome.eligible += 1
             planned += cards
+    outcome.cards = len(planned)
     outcome.items = sum(len(card.keys) for card in planned)
     if run_id is not None:
         outcome.units = _write(connection, run_id, planned, rules)

@@ -81,6 +81,8 @@ class PlanSummary:
     already_held: int = 0
     cards: int = 0
     cards_rejected: int = 0
+    cards_used: int = 0
+    """The others are spare, of another kind than the row, or of an entity that gets none."""
     items: int = 0
     units: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -245,6 +247,7 @@ class _Plan:
             outcome = plan_chunk(connection, run_id, chunk, self._rules)
         self._summary.eligible += outcome.eligible
         self._summary.already_held += outcome.already_held
+        self._summary.cards_used += outcome.cards
         self._summary.items += outcome.items
         self._summary.units += outcome.units
         for row, reason, field_name, detail in outcome.rejects:

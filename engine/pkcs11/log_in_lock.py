@@ -1,8 +1,8 @@
 """One process at a time where a token is not safe for several: initialising its module, logging in, asking about it.
 
-SoftHSM writes the token's file at every C_Login (its counters of wrong PINs). A second process that logs in meanwhile
-or asks for the token's state gets CKR_GENERAL_ERROR, and one that initialises the module finds no token. An error of C_Login may have cost an
-attempt, so it must not be repeated; it must not come up.
+SoftHSM writes the token's file at every C_Login (its counters of wrong PINs). A second process that logs in meanwhile,
+or asks for the token's state, gets CKR_GENERAL_ERROR, and one that initialises the module finds no token. An error of
+C_Login may have cost an attempt, so it must not be repeated; it must not come up.
 """
 
 from __future__ import annotations
