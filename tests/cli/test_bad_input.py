@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.home import Home
-from tests.cli.prepared_home import POLICY, PreparedHome, copy_of, run_command
+from tests.cli.prepared_home import POLICY, PreparedHome, copy_of, run_here
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def refused_plan(kept: PreparedHome, code: int, **changes: Any) -> dict[str, Any
         options[f"--{name.replace('_', '-')}"] = value
     before = contents(kept)
     words = [word for pair in options.items() for word in pair]
-    error = kept.sealmint("run", "plan", *words, code=code).error
+    error = kept.look("run", "plan", *words, code=code).error
     assert contents(kept) == before
     return error
 
@@ -101,7 +101,7 @@ def test_what_there_is_not(kept: PreparedHome, arguments: tuple[object, ...], co
 
 
 def test_a_directory_that_is_no_home(tmp_path: Path) -> None:
-    answer = run_command("run", "status", "--home", tmp_path / "nowhere", "--json")
+    answer = run_here("run", "status", "--home", tmp_path / "nowhere", "--json")
     assert (answer.code, answer.error["error"]) == (5, "HomeUnusable")
     assert "sealmint init" in answer.error["message"]
     assert not (tmp_path / "nowhere").exists()
@@ -110,7 +110,7 @@ def test_a_directory_that_is_no_home(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "home"
-    answer = run_command("init", "--home", place, "--json")
+    answer = run_here("init", "--home", place, "--json")
     assert (answer.code, answer.error["place"]) == (5, str(place))
 
 
@@ -123,33 +123,33 @@ def test_a_home_in_use(kept: PreparedHome) -> None:
 
 def test_a_configuration_with_an_unknown_key(home: PreparedHome) -> None:
     home.configure("[token]\n", "[token]\nslot = 1\n")
-    error = home.sealmint("run", "status", code=4).error
+    error = home.look("run", "status", code=4).error
     assert error["place"].endswith("sealmint.toml, key token.slot")
 
 
 def test_a_damaged_certificate_of_the_authority(home: PreparedHome) -> None:
     path = home.path / "certificates" / "ca.der"
     path.write_bytes(path.read_bytes()[:100])
-    error = home.sealmint("run", "status", code=5).error
+    error = home.look("run", "status", code=5).error
     assert error["place"] == str(path)
 
 
 def test_an_export_to_a_place_that_cannot_be_written(kept: PreparedHome, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    error = kept.sealmint("cert", "export", "--run", 1, "--out", tmp_path / "file" / "out", code=3).error
+    error = kept.look("cert", "export", "--run", 1, "--out", tmp_path / "file" / "out", code=3).error
     assert error["place"] == str(tmp_path / "file" / "out")
 
 
 def test_wrong_usage() -> None:
-    as_json = run_command("run", "start", "one", "--json")
+    as_json = run_here("run", "start", "one", "--json")
     assert as_json.code == 2
     assert "'RUN'" in as_json.error["message"]
-    for_people = run_command("run", "plan")
+    for_people = run_here("run", "plan")
     assert for_people.code == 2
     assert "--register" in for_people.err
 
 
 def test_an_error_for_people_keeps_its_brackets(kept: PreparedHome) -> None:
-    answer = run_command("cert", "show", "[/bold]", "--home", kept.path)
+    answer = run_here("cert", "show", "[/bold]", "--home", kept.path)
     assert answer.code == 3
     assert "(found '[/bold]') [hexadecimal, or eight digits]" in answer.err.replace("\n", " ")

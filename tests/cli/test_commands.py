@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from engine.cli.main import app
 from engine.cli.output import table
-from tests.cli.prepared_home import CERTIFICATES, COMPANIES, PreparedHome, copy_of, run_command
+from tests.cli.prepared_home import CERTIFICATES, COMPANIES, PreparedHome, copy_of, run_command, run_here
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def issued(prepared: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def text(*arguments: object, code: int = 0) -> str:
-    answer = run_command(*arguments)
+    answer = run_here(*arguments)
     assert answer.code == code, answer.err
     return answer.out
 
@@ -84,19 +84,19 @@ def test_chinese_names_stay_aligned() -> None:
 
 def test_a_certificate_by_serial_and_by_number(issued: PreparedHome) -> None:
     ((number, name),) = issued.query("SELECT identifier, name FROM entity ORDER BY id LIMIT 1")
-    found = issued.sealmint("cert", "show", number).json["certificates"]
+    found = issued.look("cert", "show", number).json["certificates"]
     assert {certificate["usage"] for certificate in found} == {"signature", "encryption"}
     assert {certificate["identifier"] for certificate in found} == {number}
     serial = found[0]["serial"]
-    assert issued.sealmint("cert", "show", serial.lower()).json["certificates"] == found[:1]
+    assert issued.look("cert", "show", serial.lower()).json["certificates"] == found[:1]
     said = text("cert", "show", serial, "--home", issued.path)
     assert name in said
     assert "BEGIN CERTIFICATE" in said
 
 
 def test_status_for_people_and_for_programs(issued: PreparedHome) -> None:
-    (run,) = issued.sealmint("run", "status").json["runs"]
-    assert run == issued.sealmint("run", "status", 1).json
+    (run,) = issued.look("run", "status").json["runs"]
+    assert run == issued.look("run", "status", 1).json
     assert (run["state"], run["issued"]) == ("completed", CERTIFICATES)
     line = next(
         line for line in text("run", "status", "--home", issued.path).splitlines() if "completed" in line
@@ -106,7 +106,7 @@ def test_status_for_people_and_for_programs(issued: PreparedHome) -> None:
 
 
 def test_the_report_lies_in_the_home(issued: PreparedHome) -> None:
-    report = issued.sealmint("run", "report", 1).json
+    report = issued.look("run", "report", 1).json
     written, rejects, failures = map(Path, report["files"])
     assert json.loads(written.read_text()) == report
     assert rejects.read_text().startswith("source,row,identifier,reason,field,detail\n")
@@ -120,7 +120,7 @@ def test_the_audit_log_for_people(issued: PreparedHome) -> None:
 
 def test_a_damaged_audit_log(home: PreparedHome) -> None:
     home.change("UPDATE audit_record SET actor = 'nobody' WHERE sequence = 5")
-    document = home.sealmint("audit", "verify", code=10).json
+    document = home.look("audit", "verify", code=10).json
     assert not document["whole"]
     assert 5 in {finding["record"] for finding in document["findings"]}
     assert "5" in text("audit", "verify", "--home", home.path, code=10)
@@ -134,11 +134,11 @@ def test_the_token_is_proven_and_measured(issued: PreparedHome) -> None:
 
 
 def test_a_register_is_checked_without_a_home(prepared: PreparedHome, tmp_path: Path) -> None:
-    good = run_command("register", "check", "--register", prepared.extract, "--json")
+    good = run_here("register", "check", "--register", prepared.extract, "--json")
     assert (good.code, good.json["good"], good.json["rejected"]) == (0, COMPANIES, 0)
     register = tmp_path / "extract.jsonl"
     register.write_text(prepared.extract.read_text() + "no JSON\n")
-    bad = run_command("register", "check", "--register", register, "--json")
+    bad = run_here("register", "check", "--register", register, "--json")
     assert (bad.code, bad.json["good"], bad.json["rejected"]) == (20, COMPANIES, 1)
     assert bad.json["rejects"][0]["row"] == COMPANIES + 1
     assert str(COMPANIES + 1) in text("register", "check", "--register", register, code=20)

@@ -24,7 +24,7 @@ def issued(prepared: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> 
     home = copy_of(prepared, tmp_path_factory.mktemp("issued") / "copy")
     document = home.sealmint("run", "start", 1, "--workers", 2, "--sessions", 1).json
     assert (document["state"], document["issued"], document["failed"]) == ("completed", CERTIFICATES, 0)
-    home.sealmint("cert", "export", "--run", 1, "--out", home.directory / "out")
+    home.look("cert", "export", "--run", 1, "--out", home.directory / "out")
     home.sealmint("card-centre", "deliver", "--run", 1, "--out", home.directory / "delivery")
     return home
 
@@ -126,7 +126,7 @@ def test_certificates_belong_to_the_company_the_key_and_the_usage(issued: Prepar
 
 
 def test_totals_add_up(issued: PreparedHome) -> None:
-    report = issued.sealmint("run", "report", 1).json
+    report = issued.look("run", "report", 1).json
     parts = ("eligible", "rejected", "merged", "already_held")
     assert report["rows"] == COMPANIES == sum(report[part] for part in parts)
     assert (
@@ -145,7 +145,7 @@ def test_the_run_closes_with_a_signed_manifest_of_every_serial(issued: PreparedH
         listed = {row["serial"]: row["sha256"] for row in csv.DictReader(file)}
     files = (issued.directory / "out").glob("*.der")
     assert listed == {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    status = issued.sealmint("run", "status", 1).json
+    status = issued.look("run", "status", 1).json
     manifest = (directory / "manifest.json").read_bytes()
     assert status["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
     assert hashlib.sha256((directory / "certificates.csv").read_bytes()).hexdigest().encode() in manifest
@@ -171,7 +171,7 @@ def verify_manifest(home: PreparedHome, directory: Path) -> None:
 
 @pytest.mark.cps("4.4.5(5)")
 def test_the_last_certificate_of_the_run_is_fixed(issued: PreparedHome) -> None:
-    status = issued.sealmint("run", "status", 1).json
+    status = issued.look("run", "status", 1).json
     last = max(issued.query("SELECT hex(serial) FROM reservation"))[0]
     assert status["last_certificate"] == last
     assert status["last_certificate_at"] is not None
@@ -191,7 +191,7 @@ def test_every_signature_is_accounted_for(issued: PreparedHome) -> None:
 
 
 def test_the_audit_log_is_whole(issued: PreparedHome) -> None:
-    document = issued.sealmint("audit", "verify").json
+    document = issued.look("audit", "verify").json
     assert document["whole"]
     assert document["findings"] == []
     assert document["checkpoints"] >= 1

@@ -101,7 +101,7 @@ def test_abort_completes_what_is_reserved_and_gives_the_rest_back(home: Prepared
     with held_back(home) as process:
         assert home.sealmint("run", "abort", 1).json == {"run": "1", "state": "aborting"}
     assert process.wait(SAFETY_NET) == 0
-    status = home.sealmint("run", "status", 1).json
+    status = home.look("run", "status", 1).json
     assert status["state"] == "aborted"
     assert 0 < status["issued"] <= IN_HAND
     assert status["issued"] + status["aborted"] == CERTIFICATES
@@ -142,7 +142,7 @@ def test_failed_items_only_are_tried_again_with_their_stored_tbs(home: PreparedH
     home.hsm.reset()
     closed = home.sealmint("run", "start", 1, code=20).json
     assert (closed["state"], closed["issued"], closed["failed"]) == ("completed", CERTIFICATES - 3, 3)
-    failures = home.sealmint("run", "report", 1).json["files"][2]
+    failures = home.look("run", "report", 1).json["files"][2]
     assert len(Path(failures).read_text().splitlines()) == 1 + 3
     before = home.log_lines
     retried = home.sealmint("run", "retry", 1).json
@@ -177,7 +177,7 @@ def test_the_pin_is_seen_nowhere(home: PreparedHome) -> None:
             (cores,) = [line.split() for line in limits if line.startswith("Max core file size")]
             assert cores[4:6] == ["0", "0"]
     assert process.wait(SAFETY_NET) == 0
-    home.sealmint("run", "report", 1)
+    home.look("run", "report", 1)
     files = [path for path in home.path.rglob("*") if path.is_file() and "secrets" not in path.parts]
     assert len(files) > 20
     assert [path for path in files if pin in path.read_bytes()] == []

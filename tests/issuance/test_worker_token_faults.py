@@ -38,7 +38,7 @@ def test_a_restart_of_the_token_is_healed(home: PreparedHome) -> None:
     home.hsm.disarm(held)
     assert process.wait(SAFETY_NET) == 0
     assert len(home.hsm.calls("C_Login")) > log_ins
-    assert home.sealmint("run", "status", 1).json["failed"] == 0
+    assert home.look("run", "status", 1).json["failed"] == 0
     assert lost_workers(home) == []
     assert_accounted_for(home.path, issued=CERTIFICATES)
 
@@ -62,7 +62,7 @@ def test_a_worker_with_too_many_stuck_sessions_is_replaced(home: PreparedHome) -
     assert wait_until(lambda: stuck not in workers_of(process), process)
     home.hsm.disarm(held)
     assert process.wait(SAFETY_NET) == 0
-    status = home.sealmint("run", "status", 1).json
+    status = home.look("run", "status", 1).json
     assert (status["issued"], status["failed"]) == (CERTIFICATES, 0)
     assert "sessions are stuck" in lost_workers(home)[0]
     assert_accounted_for(home.path, issued=CERTIFICATES)
@@ -104,7 +104,6 @@ def test_a_token_that_opens_no_session(home: PreparedHome) -> None:
     assert home.state() == "planned"
 
 
-@pytest.mark.cps("6.4.2")
 def test_a_wrong_pin_is_tried_once(home: PreparedHome) -> None:
     (home.path / "secrets" / "token-pin").write_text("000000")
     for command in (("run", "start", 1), ("token", "check")):
