@@ -34,9 +34,11 @@ from bench.machine import describe_machine
 from bench.raw_signer import SHAPES, RawSigner, build_raw_signer
 from bench.synthetic_register import write_register
 from engine.cli.opening import open_context
-from engine.issuance.runs import RunContext, run_to_end, workforce
+from engine.issuance.run_context import RunContext
+from engine.issuance.runs import run_to_end
 from engine.issuance.signing import open_token, read_pin
 from engine.issuance.supervisor import WorkReport
+from engine.issuance.workforce import workforce
 from engine.metrics import peak_memory_mb, process_cpu_microseconds
 
 RAW_SECONDS = 0.7

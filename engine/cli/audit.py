@@ -28,7 +28,7 @@ from engine.audit.verify import (
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, people, table, write_json
 from engine.errors import AuditBroken, SignatureInvalid
-from engine.issuance.runs import RunContext
+from engine.issuance.run_context import RunContext
 from engine.issuance.signing import AUTHORITY_ALGORITHM, open_signer, open_token, read_pin
 from engine.x509.certificate import verifier
 

@@ -24,8 +24,8 @@ from engine.issuance.card_exchange.card_order import CardOrder, write_card_order
 from engine.issuance.development_card_centre.card_centre import open_card_centre
 from engine.issuance.development_card_centre.card_making import CardRequest, make_card_keys
 from engine.issuance.policy import Policy
+from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import certificates
-from engine.issuance.runs import RunContext
 from engine.issuance.signing import AUTHORITY_ALGORITHM, Sign, announced, open_signer, open_token, read_pin
 from engine.kinds import Kind, Rank, Usage
 from engine.register.eligibility import judge

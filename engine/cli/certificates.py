@@ -13,8 +13,8 @@ from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, people, table, write_json
 from engine.clock import TAIPEI
 from engine.errors import InputRejected
+from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import certificates
-from engine.issuance.runs import RunContext
 from engine.store.certificates import StoredCertificate, certificate_by_serial, certificates_of_entity
 from engine.store.runs import get_run
 from engine.x509.certificate import assemble

@@ -13,7 +13,7 @@ from engine.clock import SystemClock
 from engine.config import Configuration, load_configuration
 from engine.home import Home
 from engine.issuance.authority import load_authority
-from engine.issuance.runs import RunContext
+from engine.issuance.run_context import RunContext
 from engine.store.database import Store, open_store
 from engine.store.migration import current_revision, newest_revision
 from engine.x509.profiles import ProfileSet, load_profiles

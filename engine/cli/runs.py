@@ -33,9 +33,11 @@ from engine.issuance.measurement import last_measurement
 from engine.issuance.planning import PlanRequest, PlanSummary, make_plan
 from engine.issuance.policy import Policy, load_policy
 from engine.issuance.report import run_document, write_report
-from engine.issuance.runs import RunContext, ask, retry, run_to_end, workforce
+from engine.issuance.run_context import RunContext
+from engine.issuance.runs import ask, retry, run_to_end
 from engine.issuance.signing import open_token, read_pin
 from engine.issuance.supervisor import WorkReport
+from engine.issuance.workforce import workforce
 from engine.kinds import Kind
 from engine.store.runs import RunState, get_run, list_runs, run_state, totals
 

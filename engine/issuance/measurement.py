@@ -16,9 +16,13 @@ from sqlalchemy import insert, select
 
 from engine.audit.events import Event
 from engine.audit.log import append_record
-from engine.issuance.runs import RunContext
+from engine.issuance.policy import policy_from_text
+from engine.issuance.run_context import RunContext
 from engine.issuance.signing import AUTHORITY_ALGORITHM, open_pool, open_token, read_pin
+from engine.issuance.supervisor import WorkReport
+from engine.issuance.workforce import Workforce
 from engine.store.plans import next_id
+from engine.store.runs import get_run
 from engine.store.schema import token_measurement
 
 SIGNATURES = 256
@@ -109,3 +113,30 @@ def _announce(context: RunContext) -> list[bytes]:
             body={"nonce": nonce, "signatures": SIGNATURES},
         )
     return measurement_messages(nonce, SIGNATURES)
+
+
+def keep_run_measurement(context: RunContext, run_id: int, report: WorkReport, force: Workforce) -> None:
+    """Keep what the token did in this run, for the time estimates of dry runs.
+
+    A run with a rate cap or with run windows tells what its policy allows, not what the token does.
+    """
+    if report.issued < MEASURABLE or report.seconds <= 0:
+        return
+    with context.store.write() as connection:
+        policy = policy_from_text(get_run(connection, run_id).policy_text)
+        if policy.rate_cap is not None or policy.run_windows:
+            return
+        connection.execute(
+            insert(token_measurement).values(
+                id=next_id(connection, token_measurement),
+                measured_at=context.clock.now(),
+                sessions=force.workers * force.sessions,
+                signatures=report.issued,
+                microseconds=int(report.seconds * 1e6),
+                source="run",
+            )
+        )
+
+
+MEASURABLE = 1_000
+"""Certificates below which a run says nothing about the token's speed: starting takes longer. A guess."""

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Row
 
 from engine.clock import TAIPEI
-from engine.issuance.runs import RunContext
+from engine.issuance.run_context import RunContext
 from engine.store.runs import failures, get_run, reject_reasons, rejects, totals
 
 REPORT_NAME = "report.json"
