@@ -21,6 +21,7 @@ from engine.kinds import Carrier, Kind, Rank, Usage
 from engine.register.row import RegisterRow
 from engine.store.claims import held_primary_cards, subject_holder, taken
 from engine.store.plans import (
+    KeyClaim,
     PlannedCard,
     PlannedEntity,
     PlannedKey,
@@ -66,6 +67,8 @@ class ChunkOutcome:
     units: int = 0
     rejects: list[tuple[RegisterRow, str, str, str]] = field(default_factory=list)
     """Row, reason, field and detail."""
+    key_claims: list[KeyClaim] = field(default_factory=list)
+    """What the items will certify: claimed when the whole plan is there, in the order of the digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def plan_chunk(
     outcome.cards = len(planned)
     outcome.items = sum(len(card.keys) for card in planned)
     if run_id is not None:
-        outcome.units = _write(connection, run_id, planned, rules)
+        _write(connection, run_id, planned, rules, outcome)
     return outcome
 
 
@@ -288,12 +291,17 @@ def _planned(profiles: ProfileSet, row: RegisterRow, holder: PlannedEntity, card
     )
 
 
-def _write(connection: Connection, run_id: int, planned: Sequence[PlannedCard], rules: PlanRules) -> int:
+def _write(
+    connection: Connection,
+    run_id: int,
+    planned: Sequence[PlannedCard],
+    rules: PlanRules,
+    outcome: ChunkOutcome,
+) -> None:
     card_ids = append_cards(connection, run_id, planned)
     keys = [(card_id, key) for card_id, card in zip(card_ids, planned, strict=True) for key in card.keys]
     # A unit goes into one partition as a whole, so it must fit into an empty one.
     size = min(rules.policy.work_unit_size, rules.policy.crl_partition_size)
-    units = 0
     for start in range(0, len(keys), size):
         part = keys[start : start + size]
         partition_id = allot_partition(
@@ -303,6 +311,6 @@ def _write(connection: Connection, run_id: int, planned: Sequence[PlannedCard], 
             size=rules.policy.crl_partition_size,
             uri_of=rules.profiles.crl_uris,
         )
-        append_unit(connection, run_id, partition_id, part)
-        units += 1
-    return units
+        _, claims = append_unit(connection, run_id, partition_id, part)
+        outcome.key_claims += claims
+        outcome.units += 1

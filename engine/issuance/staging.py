@@ -28,6 +28,7 @@ CREATE TABLE register_row (
     identifier TEXT, row_number INTEGER, kind TEXT, company_identifier TEXT, name TEXT, branch_name TEXT, status TEXT,
     status_code TEXT, capital INTEGER, county TEXT, address TEXT, set_up_date TEXT, suspended_from TEXT,
     suspended_to TEXT);
+CREATE TABLE key_claim (key_digest BLOB, occasion INTEGER, item_id INTEGER);
 CREATE TABLE card (
     line INTEGER PRIMARY KEY, identifier TEXT, kind TEXT, rank TEXT, number TEXT, signature_key BLOB,
     signature_digest BLOB, encryption_key BLOB, encryption_digest BLOB);
@@ -96,6 +97,14 @@ class Stage:
                 for row in rows
             ),
         )
+
+    def add_key_claims(self, claims: Iterable[tuple[bytes, int, int]]) -> None:
+        """Take claims on keys: digest, occasion and item."""
+        self._connection.executemany("INSERT INTO key_claim VALUES (?, ?, ?)", claims)
+
+    def key_claims(self) -> Iterator[tuple[bytes, int, int]]:
+        """Yield the claims in the order of the digests."""
+        yield from self._connection.execute("SELECT * FROM key_claim ORDER BY key_digest")
 
     def add_cards(self, cards: Iterable[StagedCard]) -> None:
         """Take cards whose keys passed their checks."""

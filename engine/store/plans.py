@@ -29,6 +29,9 @@ FIRST_CERTIFICATE = 0
 
 _WITH_BRANCHES = (Kind.COMPANY.value, Kind.LIMITED_PARTNERSHIP.value)
 
+KeyClaim = tuple[bytes, int, int]
+"""The digest of a key, the occasion, and the item that will certify it."""
+
 PartitionUris = Callable[[int], tuple[str, str]]
 """Gives a partition's number the URIs of its CRL and of the complete CRL, as certificates will carry them."""
 
@@ -228,8 +231,8 @@ def _rename(connection: Connection, known: Iterable[PlannedEntity]) -> None:
 
 def append_unit(
     connection: Connection, run_id: int, partition_id: int, keys: Sequence[tuple[int, PlannedKey]]
-) -> int:
-    """Append a work unit with one item for each key, and claim the keys.
+) -> tuple[int, list[KeyClaim]]:
+    """Append a work unit with one item for each key.
 
     Args:
         connection: a writing transaction.
@@ -238,7 +241,7 @@ def append_unit(
         keys: card row number and key, for each certificate to be.
 
     Returns:
-        The unit's row number.
+        The unit's row number, and the claims on its keys, which follow with :func:`claim_keys`.
     """
     unit_id = next_id(connection, work_unit)
     connection.execute(
@@ -253,11 +256,18 @@ def append_unit(
         ("id", "run_id", "unit_id", "card_id", "usage", "public_key"),
         [(n, run_id, unit_id, c, k.usage, k.public_key) for n, (c, k) in numbered],
     )
-    append(
-        connection,
-        public_key_claim,
-        ("key_digest", "occasion", "item_id"),
-        # Sorted, so that neighbours in the index are written together.
-        sorted((k.key_digest, FIRST_CERTIFICATE, n) for n, (_, k) in numbered),
-    )
-    return unit_id
+    return unit_id, [(k.key_digest, FIRST_CERTIFICATE, n) for n, (_, k) in numbered]
+
+
+def claim_keys(connection: Connection, claims: Sequence[KeyClaim]) -> None:
+    """Claim keys for the items that will certify them.
+
+    Args:
+        connection: a writing transaction.
+        claims: best many at a time and sorted over all: digests lie anywhere in the index, and each page that a
+            transaction touches is written anew.
+
+    Raises:
+        IntegrityError: a key is claimed already (SQLAlchemy's own).
+    """
+    append(connection, public_key_claim, ("key_digest", "occasion", "item_id"), claims)

@@ -23,6 +23,7 @@ from engine.store.plans import (
     allot_partition,
     append_cards,
     append_unit,
+    claim_keys,
     next_id,
 )
 from engine.store.runs import RunState
@@ -89,7 +90,9 @@ def append_plan(
     for start in range(0, len(keys), unit_size):
         part = keys[start : start + unit_size]
         partition = allot_partition(connection, issuer=ISSUER, count=len(part), size=100, uri_of=uri_of)
-        units.append(append_unit(connection, run_id, partition, part))
+        unit, claims = append_unit(connection, run_id, partition, part)
+        claim_keys(connection, claims)
+        units.append(unit)
     return units
 
 

@@ -20,7 +20,7 @@ from engine.store.claims import (
     taken,
 )
 from engine.store.database import Store
-from engine.store.plans import PlannedCard, append_rejects, append_unit
+from engine.store.plans import PlannedCard, append_rejects, append_unit, claim_keys
 from engine.store.runs import RunState
 from engine.store.schema import card as card_table
 from engine.store.schema import (
@@ -84,7 +84,9 @@ def test_public_key_is_unique_on_an_occasion(store: Store) -> None:
         known = connection.execute(select(public_key_claim)).first()
     assert known is not None
     with pytest.raises(StoreError, match="public_key_claim"), store.write() as connection:
-        append_unit(connection, run_id, 1, [(1, key("new")._replace(key_digest=known.key_digest))])
+        again = key("new")._replace(key_digest=known.key_digest)
+        _, claims = append_unit(connection, run_id, 1, [(1, again)])
+        claim_keys(connection, claims)
     with store.write() as connection:  # the room that choice 4 needs
         connection.execute(
             insert(public_key_claim).values(key_digest=known.key_digest, occasion=1, item_id=known.item_id)
