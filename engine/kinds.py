@@ -11,6 +11,8 @@ from enum import Enum
 class Kind(Enum):
     """The seven certificate kinds (CPS summary 2, 1.1); the value is the name used in files."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code; millions of look-ups in planning notice
+
     COMPANY = "company"
     BRANCH = "branch"
     BUSINESS = "business"
@@ -23,12 +25,16 @@ class Kind(Enum):
 class Usage(Enum):
     """Which of a card's two key pairs a certificate is for (CPS 1.3.5.1, 6.1.9)."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code; millions of look-ups in planning notice
+
     SIGNATURE = "signature"
     ENCRYPTION = "encryption"
 
 
 class Rank(Enum):
     """Primary card (正卡), secondary card (附卡), or none (CPS 1.3.5.1)."""
+
+    __hash__ = object.__hash__  # Enum's own is Python code; millions of look-ups in planning notice
 
     PRIMARY = "primary"
     SECONDARY = "secondary"
@@ -37,6 +43,8 @@ class Rank(Enum):
 
 class Carrier(Enum):
     """What holds the private key: an IC card or another module (CPS 1.3.5.1)."""
+
+    __hash__ = object.__hash__  # Enum's own is Python code; millions of look-ups in planning notice
 
     IC_CARD = "ic-card"
     OTHER_MODULE = "other-module"

@@ -174,7 +174,9 @@ def _cards_for(
     row = candidate.row
     entity_id, number = known.entities.get((row.kind, row.identifier), (None, None))
     holds_primary = entity_id is not None and entity_id in known.held
-    gives_primary = any(rule.rank is Rank.PRIMARY for rule in rules.policy.cards)
+    gives_primary = rules.policy.cards[0].rank is Rank.PRIMARY or any(
+        rule.rank is Rank.PRIMARY for rule in rules.policy.cards
+    )
     if holds_primary and gives_primary:
         return None
     if not holds_primary and not gives_primary:
@@ -261,6 +263,7 @@ def _profile(profiles: ProfileSet, kind: Kind, usage: Usage, rank: Rank) -> Cert
     return profiles.certificate(kind, usage, rank, Carrier.IC_CARD)
 
 
+@lru_cache(maxsize=16)
 def _has_subscriber_number(profiles: ProfileSet, kind: Kind) -> bool:
     profile = _profile(profiles, kind, Usage.SIGNATURE, Rank.PRIMARY)
     return any(attribute.name == "serialNumber" for attribute in profile.subject)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from engine.errors import InputRejected
@@ -207,7 +208,8 @@ def _check_text(place: str, attribute: str, text: str | None) -> None:
 def _encoder(attribute: str) -> Callable[[str], bytes]:
     oid = der.object_identifier(ATTRIBUTE_TYPES[attribute])
     string = der.printable_string if attribute in PRINTABLE_ATTRIBUTES else der.utf8_string
-    return lambda value: der.set_of(der.sequence(oid, string(value)))
+    # Cached: a country, a county and many a name come again and again.
+    return lru_cache(maxsize=512)(lambda value: der.set_of(der.sequence(oid, string(value))))
 
 
 _ENCODERS = MappingProxyType({attribute: _encoder(attribute) for attribute in ATTRIBUTE_TYPES})
