@@ -615,6 +615,7 @@ static CK_RV shim_sign(CK_SESSION_HANDLE handle, CK_BYTE_PTR data, CK_ULONG leng
     take_processor();
     CK_RV fault = enter(SIGN);
     CK_RV result = fault;
+    CK_MECHANISM_TYPE mechanism = mechanism_of(handle); /* before the call: a restart after it forgets the session */
     if (fault)
         sign_and_discard(handle, data, length);
     else
@@ -622,7 +623,7 @@ static CK_RV shim_sign(CK_SESSION_HANDLE handle, CK_BYTE_PTR data, CK_ULONG leng
     leave_processor();
     /* A question for the length, or a buffer too small, makes no signature and leaves the operation open. */
     if (!fault && signature && result != CKR_BUFFER_TOO_SMALL)
-        log_signature(handle, mechanism_of(handle), data, length, result, false);
+        log_signature(handle, mechanism, data, length, result, false);
     return result;
 }
 

@@ -118,8 +118,8 @@ def _logged(log: Path) -> Iterator[str]:
     for line in log.read_text("ascii").splitlines():
         kind, *fields = line.split(" ")
         if kind == "SIGN":
-            _time, _process, _session, _mechanism, digest, result, end = fields
-            if int(result, 16) == 0 or end == "discarded":
+            _time, _process, _session, _mechanism, digest, result, _end = fields
+            if int(result, 16) == 0:  # what the real token said, also where the caller was told otherwise
                 yield digest
 
 
