@@ -46,6 +46,11 @@ class Home:
         return self.path / "secrets" / "token-pin"
 
     @property
+    def security_officer_pin_file(self) -> Path:
+        """The security officer's PIN of the development token; mode 0600. Its presence says the token is ours."""
+        return self.path / "secrets" / "token-so-pin"
+
+    @property
     def certificates(self) -> Path:
         """The directory of the authority certificates."""
         return self.path / "certificates"

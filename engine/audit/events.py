@@ -23,13 +23,10 @@ class Event(Enum):
     UNIT_RESERVED = ("unit.reserved", 7)
     UNIT_COMPLETED = ("unit.completed", 7)
     OPERATIONS_SIGNATURE_INTENDED = ("operations.signature-intended", 7)
-    CERTIFICATES_DELIVERED = ("certificates.delivered", 7)
-    HOME_INITIALISED = ("home.initialised", 14)
     TOKEN_INITIALISED = ("token.initialised", 14)
     TOKEN_MEASURED = ("token.measured", 14)
     STORE_MIGRATED = ("store.migrated", 14)
     WORKER_LOST = ("worker.lost", 17)
-    CLOCK_REFUSED = ("clock.refused", 17)
 
     def __init__(self, record_name: str, group: int) -> None:
         self.record_name = record_name

@@ -25,7 +25,7 @@ from engine.audit.log import append_record
 from engine.audit.store_migration import migrate_and_record
 from engine.clock import Clock
 from engine.config import CONFIGURATION_NAME, Configuration, load_configuration
-from engine.errors import ConfigurationInvalid, KeyMismatch
+from engine.errors import ConfigurationInvalid, KeyMismatch, SignerFailed
 from engine.home import Home, write_private
 from engine.issuance.development_card_centre.card_centre import open_card_centre
 from engine.issuance.signing import AUTHORITY_ALGORITHM, Sign, open_signer, open_token, read_pin
@@ -33,7 +33,7 @@ from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_
 from engine.pkcs11.module import load_module
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
-from engine.pkcs11.token_initialisation import initialise_token
+from engine.pkcs11.token_initialisation import initialise_token, set_missing_pin
 from engine.store.database import Store, open_store
 from engine.store.schema import authority_certificate
 from engine.x509.authority_certificates import authority_tbs
@@ -145,7 +145,7 @@ def _prepare_softhsm(home: Home) -> None:
         f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n".encode(),
     )
     if not home.pin_file.exists():
-        for path in (home.pin_file, home.pin_file.with_name("token-so-pin")):
+        for path in (home.pin_file, home.security_officer_pin_file):
             write_private(path, "".join(secrets.choice("0123456789") for _ in range(PIN_DIGITS)).encode())
 
 
@@ -159,25 +159,22 @@ def _token(
     home: Home, configuration: Configuration, store: Store, clock: Clock, actor: str, announce: Announce
 ) -> tuple[Token, Pin]:
     pin = read_pin(configuration)
-    security_officer_pin = home.pin_file.with_name("token-so-pin")
-    if security_officer_pin.exists() and not any((home.token / "tokens").iterdir()):
+    if not home.security_officer_pin_file.exists():
+        return open_token(home, configuration), pin  # a token that others made
+    security_officer_pin = Pin.from_file(home.security_officer_pin_file)
+    try:
+        token = open_token(home, configuration)
+    except SignerFailed:  # it is not there yet
         module = load_module(configuration.token.module, configuration.token.environment)
-        initialise_token(
-            module,
-            label=configuration.token.label,
-            security_officer_pin=Pin.from_file(security_officer_pin),
-            pin=pin,
-        )
+        label = configuration.token.label
+        initialise_token(module, label=label, security_officer_pin=security_officer_pin, pin=pin)
         with store.write() as connection:
-            append_record(
-                connection,
-                clock,
-                Event.TOKEN_INITIALISED,
-                actor=actor,
-                body={"label": configuration.token.label},
-            )
-        announce(f"token {configuration.token.label} made in {home.token}")
-    return open_token(home, configuration), pin
+            append_record(connection, clock, Event.TOKEN_INITIALISED, actor=actor, body={"label": label})
+        announce(f"token {label} made in {home.token}")
+        token = open_token(home, configuration)
+    else:
+        set_missing_pin(token, security_officer_pin=security_officer_pin, pin=pin)
+    return token, pin
 
 
 def _keys(

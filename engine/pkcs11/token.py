@@ -59,6 +59,11 @@ class Token:
     _token: Any = field(repr=False)  # pkcs11.types.Token, whose open() takes more than is allowed here
     log_in_lock: Path | None = None
 
+    @property
+    def has_user_pin(self) -> bool:
+        """Whether the user's PIN had been set when the token was found."""
+        return bool(self._token.flags & TokenFlag.USER_PIN_INITIALIZED)
+
     def limits(self) -> TokenLimits:
         """Ask the token how many sessions it allows and how many are open. Blocks for one call.
 

@@ -44,6 +44,25 @@ def initialise_token(module: Module, *, label: str, security_officer_pin: Pin, p
     return token
 
 
+def set_missing_pin(token: Token, *, security_officer_pin: Pin, pin: Pin) -> bool:
+    """Set the user's PIN of a token that has none: its initialisation was broken off between the two steps. Blocks.
+
+    Returns:
+        Whether it was missing.
+
+    Raises:
+        SignerFailed: the token refused.
+        SignerUnavailable: the token does not answer now.
+    """
+    if token.has_user_pin:
+        return False
+    try:
+        _set_pin(token, security_officer_pin, pin)
+    except raised.PKCS11Error as error:
+        raise translate(error, place=f"token {token.label}") from error
+    return True
+
+
 def _initialise(module: Module, label: str, padded: bytes, security_officer_pin: Pin) -> None:
     fresh = None
     for token in module.library.get_tokens():
