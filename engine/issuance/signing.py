@@ -1,7 +1,7 @@
 """Opening the configured token, and the small pools that sign for the authority itself.
 
 Whatever the operations key signs is announced in the audit log first, with its digest, so that every signature the
-token ever made can be accounted for (design, "Always true" 6).
+token ever made can be accounted for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lanes, and the seam for the arbiter that shares a token among all processes that sign.
 
 Before every chunk the pool asks the arbiter how many calls it may have in flight. Here the answer is given within the
-process; an arbiter per token over all processes (design, "One token, many users") answers the same question later.
+process; an arbiter per token over all processes answers the same question later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A PIN: where it comes from, and that it never shows (CPS 6.4.1, design "Always true" 9)."""
+"""A PIN: where it comes from, and that it never shows (CPS 6.4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounting for every signature that a home's HSM ever made (design, "Always true" 6).
+"""Accounting for every signature that a home's HSM ever made.
 
 Reads three things that know nothing of each other: the HSM's log, the database, and what the database says was
 announced. Written apart from the engine, so that both must agree.
