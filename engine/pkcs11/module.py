@@ -34,13 +34,13 @@ class Module:
 
     Args:
         path: its shared library.
-        library: python-pkcs11's object for it.
+        python_library: python-pkcs11's object for it.
         functions: the functions called by ctypes.
         process: the process that initialised it; a module does not survive a fork (section 5.4).
     """
 
     path: Path
-    library: Any  # pkcs11._pkcs11.lib; its type is final and cannot be named by a fake
+    python_library: Any  # pkcs11._pkcs11.lib; its type is final and cannot be named by a fake
     functions: Functions
     process: int
 

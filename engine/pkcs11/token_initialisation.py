@@ -65,7 +65,7 @@ def set_missing_pin(token: Token, *, security_officer_pin: Pin, pin: Pin) -> boo
 
 def _initialise(module: Module, label: str, padded: bytes, security_officer_pin: Pin) -> None:
     fresh = None
-    for token in module.library.get_tokens():
+    for token in module.python_library.get_tokens():
         if not token.flags & TokenFlag.TOKEN_INITIALIZED:
             fresh = fresh or token
         elif token.label == label:
