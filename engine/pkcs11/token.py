@@ -126,7 +126,9 @@ def find_token(
         SignerUnavailable: the module cannot list its tokens now.
     """
     try:
-        there = [found for found in module.python_library.get_tokens() if found.flags & TokenFlag.TOKEN_INITIALIZED]
+        there = [
+            found for found in module.python_library.get_tokens() if found.flags & TokenFlag.TOKEN_INITIALIZED
+        ]
     except raised.PKCS11Error as error:
         raise translate(error, place=str(module.path)) from error
     fitting = [found for found in there if found.label == label and serial in (None, _text(found.serial))]
