@@ -1,4 +1,4 @@
-"""One SoftHSM for the whole test process, behind the pretend HSM.
+"""One SoftHSM for the whole test process, behind the pretend HSM; and a prepared home, with copies of it.
 
 A process can load a module once, with one configuration, and SoftHSM loaded twice (by itself and by the pretend HSM)
 would be initialised twice. So everything here goes through the pretend HSM, with no fault set; a test that needs
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.prepared_home import PreparedHome, copy_of, make_template
 from tests.hsm_shim import HsmShim, build
 from tests.softhsm import SOFTHSM, SoftHsmToken, make_token
 
@@ -31,3 +32,15 @@ def softhsm_token(process_hsm: HsmShim, tmp_path_factory: pytest.TempPathFactory
     environment = token.environment | process_hsm.environment
     os.environ.update(environment)
     return dataclasses.replace(token, module_path=library, environment=environment)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedHome:
+    """The home that is copied; tests must not change it."""
+    return make_template(tmp_path_factory.getbasetemp() / "prepared")
+
+
+@pytest.fixture
+def home(prepared: PreparedHome, tmp_path: Path) -> PreparedHome:
+    """A copy of the prepared home: run 1 is planned, nothing is issued."""
+    return copy_of(prepared, tmp_path / "copy")
