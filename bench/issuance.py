@@ -33,10 +33,10 @@ import trio
 from bench.machine import describe_machine
 from bench.raw_signer import SHAPES, RawSigner, build_raw_signer
 from bench.synthetic_register import write_register
+from engine.authority.signing import open_token, read_pin
 from engine.cli.opening import open_context
 from engine.issuance.run_context import RunContext
 from engine.issuance.runs import run_to_end
-from engine.issuance.signing import open_token, read_pin
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import workforce
 from engine.metrics import peak_memory_mb, process_cpu_microseconds

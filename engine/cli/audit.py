@@ -25,11 +25,11 @@ from engine.audit.verify import (
     verify_chain,
     verify_checkpoints,
 )
+from engine.authority.signing import AUTHORITY_ALGORITHM, open_signer, open_token, read_pin
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, people, table, write_json
 from engine.errors import AuditBroken, SignatureInvalid
 from engine.issuance.run_context import RunContext
-from engine.issuance.signing import AUTHORITY_ALGORITHM, open_signer, open_token, read_pin
 from engine.x509.certificate import verifier
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)

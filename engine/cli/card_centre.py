@@ -14,11 +14,12 @@ import trio
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from engine.authority.role_certificates import Authority
+from engine.authority.signing import AUTHORITY_ALGORITHM, Sign, announced, open_signer, open_token, read_pin
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, errors
 from engine.cli.runs import load_policy_named
 from engine.clock import TAIPEI
-from engine.issuance.authority import Authority
 from engine.issuance.card_exchange.card_delivery import CardCertificate, write_card_delivery
 from engine.issuance.card_exchange.card_order import CardOrder, write_card_orders
 from engine.issuance.development_card_centre.card_centre import open_card_centre
@@ -26,7 +27,6 @@ from engine.issuance.development_card_centre.card_making import CardRequest, mak
 from engine.issuance.policy import Policy
 from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import certificates
-from engine.issuance.signing import AUTHORITY_ALGORITHM, Sign, announced, open_signer, open_token, read_pin
 from engine.kinds import Kind, Rank, Usage
 from engine.register.eligibility import judge
 from engine.register.readers import read_register

@@ -11,7 +11,7 @@ from typer import rich_utils
 from engine.cli import audit, card_centre, certificates, initialisation, register, runs, token
 from engine.cli.output import EXIT_INTERRUPTED, explain, write_json_error
 from engine.errors import SealmintError, the_sealmint_error
-from engine.issuance.process_hardening import forbid_cores
+from engine.process_hardening import forbid_cores
 
 app = typer.Typer(
     name="sealmint",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from engine.audit.log import check_clock
 from engine.audit.store_migration import migrate_and_record
+from engine.authority.role_certificates import load_authority
 from engine.clock import SystemClock
 from engine.config import Configuration, load_configuration
 from engine.home import Home
-from engine.issuance.authority import load_authority
 from engine.issuance.run_context import RunContext
 from engine.store.database import Store, open_store
 from engine.store.migration import current_revision, newest_revision

@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Row
 
+from engine.authority.signing import open_token, read_pin
 from engine.cli.interruption import stopped_by_signals
 from engine.cli.opening import open_context, profiles_of
 from engine.cli.output import (
@@ -35,7 +36,6 @@ from engine.issuance.policy import Policy, load_policy
 from engine.issuance.report import run_document, write_report
 from engine.issuance.run_context import RunContext
 from engine.issuance.runs import ask, retry, run_to_end
-from engine.issuance.signing import open_token, read_pin
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import workforce
 from engine.kinds import Kind

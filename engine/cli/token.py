@@ -8,11 +8,11 @@ from typing import Annotated
 import trio
 import typer
 
+from engine.authority.role_certificates import prove_key
+from engine.authority.signing import open_token, read_pin
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer
-from engine.issuance.authority import prove_key
 from engine.issuance.measurement import measure_token
-from engine.issuance.signing import open_token, read_pin
 
 app = typer.Typer(help="The PKCS#11 token.", no_args_is_help=True)
 

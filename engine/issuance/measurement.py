@@ -16,9 +16,9 @@ from sqlalchemy import insert, select
 
 from engine.audit.events import Event
 from engine.audit.log import append_record
+from engine.authority.signing import AUTHORITY_ALGORITHM, open_pool, open_token, read_pin
 from engine.issuance.policy import policy_from_text
 from engine.issuance.run_context import RunContext
-from engine.issuance.signing import AUTHORITY_ALGORITHM, open_pool, open_token, read_pin
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import Workforce
 from engine.store.plans import next_id

@@ -7,11 +7,11 @@ import trio
 from engine.audit.checkpoints import export_checkpoint, sign_checkpoint
 from engine.audit.events import Event
 from engine.audit.log import append_record
+from engine.authority.signing import AUTHORITY_ALGORITHM, announced, open_signer
 from engine.errors import TokenError
 from engine.issuance.measurement import keep_run_measurement
 from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import write_run_manifest
-from engine.issuance.signing import AUTHORITY_ALGORITHM, announced, open_signer
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import Workforce
 from engine.pkcs11.pin import Pin

@@ -6,24 +6,13 @@ from dataclasses import dataclass
 
 from engine.audit.events import Event
 from engine.audit.log import append_record
-from engine.clock import Clock
-from engine.config import Configuration
-from engine.home import Home
-from engine.issuance.authority import Authority
-from engine.store.database import Store
+from engine.authority.context import AuthorityContext
 from engine.store.runs import RunState, change_state
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(AuthorityContext):
     """What every act on a run needs."""
-
-    home: Home
-    configuration: Configuration
-    store: Store
-    clock: Clock
-    authority: Authority
-    actor: str
 
     def record(
         self, event: Event, run_id: int, to: RunState, allowed: frozenset[RunState], reason: str

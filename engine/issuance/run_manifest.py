@@ -13,11 +13,11 @@ from pathlib import Path
 
 import trio
 
+from engine.authority.role_certificates import Authority
+from engine.authority.signing import Sign
 from engine.clock import Clock
 from engine.home import Home
-from engine.issuance.authority import Authority
 from engine.issuance.manifest import durable_file, write_manifest
-from engine.issuance.signing import Sign
 from engine.store.certificates import StoredCertificate, certificates_of_run
 from engine.store.database import Store
 from engine.x509.certificate import assemble

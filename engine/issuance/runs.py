@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from engine.audit.events import Event
 from engine.audit.log import append_record, check_clock
+from engine.authority.role_certificates import prove_key
 from engine.errors import HomeUnusable
-from engine.issuance.authority import prove_key
 from engine.issuance.policy import policy_from_text
 from engine.issuance.run_closing import pause_if_running, settle
 from engine.issuance.run_context import RunContext

@@ -28,15 +28,14 @@ from typing import TypeVar
 import trio
 
 from engine.audit.log import check_clock
+from engine.authority.role_certificates import Authority, load_authority, prove_key
+from engine.authority.signing import open_pool, open_token
 from engine.clock import Clock, SystemClock
 from engine.config import load_configuration
 from engine.errors import LeaseLost, SealmintError, SignerUnavailable, TokenError, the_sealmint_error
 from engine.home import Home
 from engine.issuance import worker_messages as messages
-from engine.issuance.authority import Authority, load_authority, prove_key
 from engine.issuance.policy import Policy, policy_from_text
-from engine.issuance.process_hardening import forbid_cores
-from engine.issuance.signing import open_pool, open_token
 from engine.issuance.unit_work import ReservedUnit, UnitWork
 from engine.metrics import (
     StepMeter,
@@ -47,6 +46,7 @@ from engine.metrics import (
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted, SessionPool
+from engine.process_hardening import forbid_cores
 from engine.store.database import Store, open_store
 from engine.store.runs import RunState, get_run, run_state
 from engine.store.work_units import Lease, lease_next, prolong
