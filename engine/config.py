@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -77,6 +77,66 @@ class IssuanceSection(_Section):
     this host held is freed at once and waits for nothing."""
 
 
+class CrlSection(_Section):
+    """When CRLs are made and what is in them."""
+
+    directory: str = "{home}/crl"
+    """Where the files appear; the web server reads them there."""
+    daily_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "02:30"
+    """Taipei time of the scheduled CRL of every scope (CPS 4.4.10: every day). A guess: the quietest hour."""
+    validity_hours: Annotated[int, Field(ge=25)] = 48
+    """thisUpdate to nextUpdate. A guess: one missed day does not make relying parties refuse everything."""
+    on_change_minutes: Annotated[int, Field(ge=0)] = 10
+    """How long after a change of status its CRLs are out at the latest."""
+    delta: bool = False
+    """Whether changes between two scheduled CRLs go out as delta CRLs (RFC 5280 section 5.2.4)."""
+    expired_certificates: bool = False
+    """Whether expired certificates stay listed, announced by expiredCertsOnCRL (X.509 9.5.2.5)."""
+
+
+class OcspSection(_Section):
+    """What OCSP answers are made of, and by whom."""
+
+    status_store: str = "{home}/status-store"
+    """The directory of this host's copy of the status (LMDB)."""
+    validity_hours: Annotated[int, Field(ge=2, le=240)] = 48
+    """thisUpdate to nextUpdate of a pre-signed answer. A guess: RFC 9919 asks for days rather than weeks."""
+    hashes: list[Literal["sha1", "sha256"]] = ["sha1", "sha256"]
+    """The CertID hashes that one signature covers."""
+    sessions: Annotated[int, Field(ge=1, le=64)] = 2
+    """PKCS#11 sessions of the pre-signer (bench.presign)."""
+    archive_cutoff_years: Annotated[int, Field(ge=1, le=30)] | None = None
+    """How long answers are given after a certificate expired (RFC 6960 section 4.4.4); none: not at all."""
+    nonce: Literal["live", "ignore"] = "live"
+    """Whether a nonce is echoed by a live signature, or left out (RFC 9654 section 2.1)."""
+    extended_revoke: bool = False
+    """Whether a serial that was never issued is `revoked` (RFC 6960 section 4.4.8) instead of `unknown`."""
+    live_signer: str | None = "{home}/run/live-signer.socket"
+    """The Unix socket of the live signer; none: this host has no live signer."""
+    live_sessions: Annotated[int, Field(ge=1, le=64)] = 2
+    """PKCS#11 sessions of the live signer."""
+    live_waiting: Annotated[int, Field(ge=1)] = 256
+    """Live answers that may wait for the token at once; more get tryLater. A guess."""
+    live_timeout: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds a relying party waits for a live answer before it gets tryLater. A guess: below usual client limits."""
+    certificate_renewal_days: Annotated[int, Field(ge=8)] = 60
+    """How long before the responder certificate ends a new key and certificate take over. A guess: CPS 4.7's two
+    months."""
+
+
+class RespondersSection(_Section):
+    """How the responders treat HTTP."""
+
+    max_age: Annotated[int, Field(ge=0)] = 300
+    """Seconds a cache may keep an OCSP answer: behind caches the bound of a withdrawal (docs/ocsp-cycle.md)."""
+    connections: Annotated[int, Field(ge=1)] = 4_096
+    """Open connections of one listener process; more are refused. A guess."""
+    idle_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """How long a connection may stay without a request. A guess."""
+    request_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How long one request may take to arrive. A guess: a slow sender keeps a connection no longer."""
+
+
 class Configuration(_Section):
     """Everything in `sealmint.toml`."""
 
@@ -86,6 +146,9 @@ class Configuration(_Section):
     x509: X509Section = X509Section()
     card_centre: CardCentreSection = CardCentreSection()
     issuance: IssuanceSection = IssuanceSection()
+    crl: CrlSection = CrlSection()
+    ocsp: OcspSection = OcspSection()
+    responders: RespondersSection = RespondersSection()
 
 
 def load_configuration(home: Path) -> Configuration:

@@ -135,6 +135,12 @@ class RunStateConflict(SealmintError):
     exit_code = 12
 
 
+class StatusConflict(SealmintError):
+    """The certificate's status does not allow this act. Nothing was changed."""
+
+    exit_code = 13
+
+
 def the_sealmint_error(raised: BaseException) -> SealmintError:
     """Return the one error that an exception or a group of them comes down to.
 

@@ -7,6 +7,9 @@ certificates/    root, ca, ocsp, audit, operations (DER) and chain.pem
 audit/           checkpoint files
 runs/            manifests and reports of each run
 locks/           who is at work
+run/             sockets of running processes
+crl/             published CRLs
+status-store/    this host's copy of the status, for OCSP
 card-centre/     the development card centre, where there is one
 token/           the development token, where there is one
 """
@@ -22,7 +25,7 @@ from pathlib import Path
 
 from engine.errors import HomeUnusable
 
-_SUBDIRECTORIES = ("secrets", "certificates", "audit", "runs", "locks")
+_SUBDIRECTORIES = ("secrets", "certificates", "audit", "runs", "locks", "run", "crl")
 
 
 class Home:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 
 import typer
 from typer import rich_utils
@@ -32,6 +33,10 @@ app.add_typer(certificates.app, name="cert")
 app.add_typer(card_centre.app, name="card-centre")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
+for _command in entry_points(
+    group="sealmint.commands"
+):  # what the rooms beside this one add, such as `serve`
+    app.command(_command.name)(_command.load())
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ Times are microseconds since the epoch, UTC; serials are 16 octets; digests are 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Dialect,
     ForeignKey,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -148,6 +151,8 @@ run = Table(
     Column("closed_at", UtcTime),
     Column("last_certificate_serial", LargeBinary),  # the 18 months of CPS 4.4.5(5) count from it
     Column("last_certificate_at", UtcTime),
+    # direct: the 18 months count from the run's last certificate; application: from each certificate (CPS 4.4.5)
+    Column("issuance_mode", String(16), nullable=False, server_default="direct"),
     Column("manifest_digest", LargeBinary),
 )
 
@@ -226,10 +231,19 @@ certificate_status = Table(
     Column("item_id", RowId, primary_key=True, autoincrement=False),
     Column("partition_id", Integer, nullable=False),
     Column("not_after", BigInteger, nullable=False),
-    Column("state", Integer, nullable=False),  # STATUS_GOOD; the status business adds the others
+    Column("state", Integer, nullable=False),  # a CertificateState
 )
 
-STATUS_GOOD = 0
+
+class CertificateState(IntEnum):
+    """What a certificate is worth; the value is what the database and the status store keep."""
+
+    GOOD = 0
+    HELD = 1  # at least one hold stands
+    REVOKED = 2  # for good
+
+
+STATUS_GOOD = CertificateState.GOOD
 
 # --- claims: what the database keeps unique ----------------------------------------------------------------
 
@@ -283,6 +297,190 @@ subject_claim = Table(
     Column("subject_digest", LargeBinary, primary_key=True),
     Column("entity_id", RowId, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# --- status: acts and what they left ------------------------------------------------------------------------
+
+status_act = Table(
+    "status_act",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("verb", String(16), nullable=False),  # accept, suspend, resume, revoke
+    Column("origin", String(16), nullable=False),  # on whose behalf: subscriber, counter, authority, ...
+    Column("on_behalf_of", Text, nullable=False),  # which authority or court; empty for the other origins
+    Column("scope", String(16), nullable=False),  # certificate, card, entity
+    Column("subject", Text, nullable=False),  # serial, card number or 統一編號, as it was named
+    Column("ground", Text, nullable=False),
+    Column("document", Text),
+    Column("actor", Text, nullable=False),
+    Column("performed_at", UtcTime, nullable=False),
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("item_id", RowId, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("on_behalf_of", Text, nullable=False),
+    Column("placed_at", UtcTime, nullable=False),
+    Column("placed_by_act", RowId, nullable=False),
+    Column("lifted_at", UtcTime),
+    Column("lifted_by_act", RowId),
+    Index(
+        "uq_hold_standing",
+        "item_id",
+        "origin",
+        "on_behalf_of",
+        unique=True,
+        sqlite_where=text("lifted_at IS NULL"),
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
+    Index("ix_hold_item_id", "item_id"),
+)
+
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("item_id", RowId, primary_key=True, autoincrement=False),
+    Column("act_id", RowId, nullable=False),
+    Column("revoked_at", UtcTime, nullable=False),
+    Column("reason", Integer, nullable=False),  # CRLReason (RFC 5280 section 5.3.1)
+    Column("invalidity_at", UtcTime),  # invalidityDate (section 5.3.2)
+)
+
+acceptance = Table(
+    "acceptance",
+    metadata,
+    Column("item_id", RowId, primary_key=True, autoincrement=False),
+    Column("act_id", RowId, nullable=False),
+    Column("accepted_at", UtcTime, nullable=False),
+)
+
+crl_entry = Table(
+    # Every certificate that is not good, as narrow as a CRL needs it: a CRL is one pass over its partition.
+    "crl_entry",
+    metadata,
+    Column("partition_id", Integer, primary_key=True, autoincrement=False),
+    Column("item_id", RowId, primary_key=True, autoincrement=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),  # revocationDate
+    Column("reason", Integer, nullable=False),
+    Column("invalidity_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+# --- status: the change feed ---------------------------------------------------------------------------------
+
+status_change = Table(
+    "status_change",
+    metadata,
+    Column("sequence", RowId, primary_key=True, autoincrement=False),  # gapless, in the order of the commits
+    Column("kind", Integer, nullable=False),  # a ChangeKind
+    Column("subject", RowId, nullable=False),  # item, work unit, or OCSP batch, by kind
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+status_change_head = Table(
+    "status_change_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1: the row writers lock
+    Column("sequence", RowId, nullable=False),
+)
+
+status_reader = Table(
+    # How far a reader of the feed has come that keeps its results in this very store.
+    "status_reader",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("sequence", RowId, nullable=False),
+)
+
+card_status_revision = Table(
+    # A card whose certificates ever changed status. An answer counts only if it was made of this very revision.
+    "card_status_revision",
+    metadata,
+    Column("card_id", RowId, primary_key=True, autoincrement=False),
+    Column("revision", Integer, nullable=False),  # 0 is a card without a row here
+    Column(
+        "answered", Integer, nullable=False
+    ),  # the revision of the stored answer; smaller: one is owed, urgently
+    Column("changed_at", BigInteger, nullable=False),
+    Index(
+        "ix_card_status_revision_owed",
+        "changed_at",
+        sqlite_where=text("answered < revision"),
+        postgresql_where=text("answered < revision"),
+    ),
+)
+
+# --- status: CRLs --------------------------------------------------------------------------------------------
+
+crl_scope = Table(
+    "crl_scope",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("issuer_key_identifier", LargeBinary, nullable=False),
+    Column("partition_id", RowId, nullable=False),  # 0: the complete CRL
+    Column("uri", Text, nullable=False),
+    Column("last_number", BigInteger, nullable=False),  # cRLNumber; 0 before the first
+    Index("uq_crl_scope", "issuer_key_identifier", "partition_id", unique=True),
+)
+
+crl_issue = Table(
+    "crl_issue",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("scope_id", RowId, nullable=False),
+    Column("number", BigInteger, nullable=False),  # cRLNumber
+    Column("base_number", BigInteger),  # of a delta CRL: BaseCRLNumber
+    Column("scheduled", Boolean, nullable=False),  # expired entries stay on one more scheduled CRL
+    Column("this_update", UtcTime, nullable=False),
+    Column("next_update", UtcTime, nullable=False),
+    Column("feed_sequence", RowId, nullable=False),  # all changes up to this one are in it
+    Column("entries", Integer, nullable=False),
+    Column("tbs_digest", LargeBinary, nullable=False),  # recorded before the token signs it
+    Column("reserved_at", UtcTime, nullable=False),
+    Column("signature", LargeBinary),
+    Column("file_sha256", LargeBinary),
+    Column("published_at", UtcTime),
+    Index("ix_crl_issue_scope_id", "scope_id", "id"),
+)
+
+# --- status: OCSP --------------------------------------------------------------------------------------------
+
+ocsp_batch = Table(
+    # The digests of every response of a batch are here before the token signs the first of them.
+    "ocsp_batch",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("responder_id", RowId, nullable=False),  # its certificate in authority_certificate
+    Column("digests", LargeBinary, nullable=False),  # of the tbsResponseData, 32 octets each (SHA-256)
+    Column("urgent", Boolean, nullable=False),
+    Column("reserved_at", UtcTime, nullable=False),
+    Column("completed_at", UtcTime),
+)
+
+ocsp_answer = Table(
+    "ocsp_answer",
+    metadata,
+    Column("card_id", RowId, primary_key=True, autoincrement=False),
+    Column("batch_id", RowId, nullable=False, index=True),
+    Column("responder_id", RowId, nullable=False),
+    Column("renew_at", BigInteger, nullable=False, index=True),
+    Column("answer", LargeBinary, nullable=False),  # packed: engine/status/stored_answer.py
+)
+
+# --- leases over all hosts -----------------------------------------------------------------------------------
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fence", Integer, nullable=False),  # grows with every change of hands
+    Column("until", UtcTime, nullable=False),
 )
 
 # --- audit -------------------------------------------------------------------------------------------------

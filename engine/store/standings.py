@@ -1,0 +1,193 @@
+"""Standings: what each certificate is worth now, read by card and changed by act.
+
+Every change of a standing goes through `change_standings`: status row, CRL entry, the card's revision and the change
+feed move in one transaction, or none does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, select, text, update
+
+from engine.store.bulk_append import append
+from engine.store.schema import (
+    CertificateState,
+    card_status_revision,
+    certificate_status,
+    crl_entry,
+    item,
+    to_microseconds,
+)
+from engine.store.status_changes import ChangeKind, append_changes
+
+ASKED_AT_ONCE = 500
+"""Numbers in one question; see claims.ASKED_AT_ONCE."""
+
+
+class Standing(NamedTuple):
+    """What one certificate is worth."""
+
+    item_id: int
+    card_id: int
+    partition_id: int
+    serial: bytes
+    not_after: int
+    """Microseconds since the epoch."""
+    state: int
+    """A CertificateState."""
+    since: int | None
+    """revocationDate: when it was revoked, or first held; microseconds; None while good."""
+    reason: int | None
+    """CRLReason; None while good."""
+
+
+@dataclass(slots=True)
+class CardStanding:
+    """The issued certificates of a card, in the order of their items, and the revision they are read at."""
+
+    card_id: int
+    revision: int
+    certificates: list[Standing] = field(default_factory=list)
+
+
+_BY_CARD = """
+    SELECT item.id, item.card_id, status.partition_id, reservation.serial, status.not_after, status.state,
+           entry.since, entry.reason, coalesce(revision.revision, 0)
+    FROM item
+        JOIN certificate_status status ON status.item_id = item.id
+        JOIN reservation ON reservation.item_id = item.id
+        LEFT JOIN crl_entry entry ON entry.partition_id = status.partition_id AND entry.item_id = item.id
+        LEFT JOIN card_status_revision revision ON revision.card_id = item.card_id
+    WHERE item.card_id IN ({places})
+    ORDER BY item.card_id, item.id
+"""
+
+
+def standings_of_cards(connection: Connection, card_ids: Sequence[int]) -> list[CardStanding]:
+    """Return the standing of each card that has an issued certificate, in the order of the card numbers.
+
+    Args:
+        connection: a snapshot or a writing transaction.
+        card_ids: the cards.
+    """
+    found: dict[int, CardStanding] = {}
+    for part in _parts(sorted(set(card_ids))):
+        names = {f"c{place}": card_id for place, card_id in enumerate(part)}
+        statement = text(_BY_CARD.format(places=", ".join(f":{name}" for name in names)))
+        for *values, revision in connection.execute(statement, names):
+            standing = Standing._make(values)
+            card = found.setdefault(standing.card_id, CardStanding(standing.card_id, revision))
+            card.certificates.append(standing)
+    return list(found.values())
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), ASKED_AT_ONCE):
+        yield numbers[start : start + ASKED_AT_ONCE]
+
+
+class NewStanding(NamedTuple):
+    """What a certificate is worth from now on."""
+
+    before: Standing
+    state: CertificateState
+    since: int | None
+    """revocationDate in microseconds; None for good."""
+    reason: int | None
+    """CRLReason; None for good."""
+    invalidity_at: int | None = None
+    """invalidityDate in microseconds."""
+
+
+def change_standings(connection: Connection, changed: Sequence[NewStanding], changed_at: datetime) -> int:
+    """Change what certificates are worth: status, CRL entry, revision of the card, feed.
+
+    The order in which rows are taken is that of the items, so two acts never wait for each other in a circle.
+
+    Args:
+        connection: a writing transaction, in which the standings before were read.
+        changed: each certificate once.
+        changed_at: when; the feed carries it.
+
+    Returns:
+        The last sequence number of the change feed.
+    """
+    changed = sorted(changed, key=lambda new: new.before.item_id)
+    if not changed:
+        raise ValueError("no certificate changes")  # a defect of the caller
+    connection.execute(
+        update(certificate_status)
+        .where(certificate_status.c.item_id == bindparam("of_item"))
+        .values(state=bindparam("new_state")),
+        [{"of_item": new.before.item_id, "new_state": int(new.state)} for new in changed],
+    )
+    connection.execute(
+        delete(crl_entry).where(
+            crl_entry.c.partition_id == bindparam("of_partition"), crl_entry.c.item_id == bindparam("of_item")
+        ),
+        [{"of_partition": new.before.partition_id, "of_item": new.before.item_id} for new in changed],
+    )
+    append(
+        connection,
+        crl_entry,
+        ("partition_id", "item_id", "serial", "not_after", "since", "reason", "invalidity_at"),
+        [
+            (
+                new.before.partition_id,
+                new.before.item_id,
+                new.before.serial,
+                new.before.not_after,
+                new.since,
+                new.reason,
+                new.invalidity_at,
+            )
+            for new in changed
+            if new.state is not CertificateState.GOOD
+        ],
+    )
+    _raise_revisions(connection, sorted({new.before.card_id for new in changed}), changed_at)
+    return append_changes(connection, ChangeKind.STATUS, [new.before.item_id for new in changed], changed_at)
+
+
+_RAISE = text("""
+    INSERT INTO card_status_revision (card_id, revision, answered, changed_at) VALUES (:card_id, 1, 0, :changed_at)
+    ON CONFLICT (card_id) DO UPDATE
+    SET revision = card_status_revision.revision + 1, changed_at = excluded.changed_at
+""")
+
+
+def _raise_revisions(connection: Connection, card_ids: Sequence[int], changed_at: datetime) -> None:
+    moment = to_microseconds(changed_at)
+    connection.execute(_RAISE, [{"card_id": card_id, "changed_at": moment} for card_id in card_ids])
+
+
+def cards_owed_an_answer(connection: Connection, limit: int) -> list[int]:
+    """Return the cards whose stored answer is older than their status, the longest waiting first."""
+    rows = connection.execute(
+        select(card_status_revision.c.card_id)
+        .where(card_status_revision.c.answered < card_status_revision.c.revision)
+        .order_by(card_status_revision.c.changed_at)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def cards_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int]:
+    """Return the cards of items, each once."""
+    cards: set[int] = set()
+    for part in _parts(sorted(set(item_ids))):
+        cards.update(connection.execute(select(item.c.card_id).where(item.c.id.in_(part))).scalars())
+    return sorted(cards)
+
+
+def cards_of_units(connection: Connection, unit_ids: Sequence[int]) -> list[int]:
+    """Return the cards of work units that have an issued certificate, each once."""
+    cards: set[int] = set()
+    for part in _parts(sorted(set(unit_ids))):
+        issued = select(item.c.card_id).join(certificate_status, certificate_status.c.item_id == item.c.id)
+        cards.update(connection.execute(issued.where(item.c.unit_id.in_(part))).scalars())
+    return sorted(cards)

@@ -1,0 +1,1 @@
+"""The faces towards relying parties: OCSP, CRLs and CA certificates over HTTP."""
