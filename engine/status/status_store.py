@@ -1,0 +1,260 @@
+"""The status store of a host, as readers see it: memory-mapped, shared by all processes, written by the follower.
+
+Two steps to an answer: the serial gives the card, the card's record gives standing and signed answer. What is the same
+for all answers (issuers, responder certificates) is read once and again when it changes.
+
+A rebuild makes a new directory beside the old one and names it in `CURRENT`; readers look there now and then and
+change over. The map is as large as it may ever grow, so it is never resized under a reader; it takes address space,
+not memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+import lmdb
+
+from engine.errors import HomeUnusable, StoreError
+from engine.status.card_record import (
+    ANSWER_HEAD,
+    NO_REASON,
+    SERIAL_OCTETS,
+    AnswerHead,
+    CardRecord,
+    answer_head,
+    unpack,
+)
+from engine.status.card_record import CertificateStanding as _Standing
+from engine.status.parties import KnownIssuer, parties_from
+from engine.store.schema import CertificateState
+
+CURRENT = "CURRENT"
+MAP_OCTETS = 32 << 30
+"""Address space of a store: 40 million cards at the 700 octets that one takes with its serials (bench.presign)."""
+
+READERS = 512
+"""Processes that may read at once: a slot each. A guess: far more than listeners."""
+
+CARD_KEY = Struct(">Q")
+SERIAL_KEY = Struct(f">B{SERIAL_OCTETS}s")
+META, SERIALS, CARDS = b"meta", b"serials", b"cards"
+PARTIES, PROGRESS = b"parties", b"progress"
+ETAG_OCTETS = 12
+"""Of the signature in an ETag. A guess: 96 bits never meet by chance."""
+
+
+class CertificateStanding(NamedTuple):
+    """What one certificate is worth; times in seconds since the epoch."""
+
+    state: CertificateState
+    since: int | None
+    reason: int | None
+    not_after: int
+
+
+class PresignedAnswer(NamedTuple):
+    """An OCSPResponse as it goes out; times in seconds since the epoch."""
+
+    response: bytes
+    this_update: int
+    next_update: int
+    etag: bytes
+    """Without the quotes."""
+
+
+class Freshness(NamedTuple):
+    """How far the follower has come, and when it last said so (seconds since the epoch)."""
+
+    sequence: int
+    written_at: int
+
+
+def open_environment(directory: Path, *, writer: bool) -> lmdb.Environment:
+    """Open an LMDB directory.
+
+    Raises:
+        StoreError: it is missing, damaged, or cannot be read.
+    """
+    try:
+        return lmdb.open(
+            str(directory),
+            map_size=MAP_OCTETS,
+            max_dbs=3,
+            max_readers=READERS,
+            readonly=not writer,
+            create=writer,
+            readahead=False,  # random serials: a neighbour's page is of no use
+            mode=0o640,
+        )
+    except lmdb.Error as error:
+        raise StoreError(
+            "the status store cannot be opened", place=str(directory), value=str(error)
+        ) from error
+
+
+def current_generation(directory: Path) -> Path:
+    """Return the directory in use.
+
+    Raises:
+        HomeUnusable: no status store was ever built here.
+    """
+    try:
+        return directory / (directory / CURRENT).read_text("ascii").strip()
+    except OSError as error:
+        raise HomeUnusable(
+            "there is no status store; build it with: sealmint ocsp rebuild",
+            place=str(directory),
+            value=error.strerror,
+        ) from error
+
+
+class StatusReader:
+    """Reads a host's status store; one for each process, for its event loop only.
+
+    Args:
+        directory: `[ocsp].status_store`.
+
+    Raises:
+        HomeUnusable: no status store was ever built here.
+        StoreError: it cannot be read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open()
+
+    def _open(self) -> None:
+        self._generation = current_generation(self._directory)
+        self._environment = open_environment(self._generation, writer=False)
+        try:
+            self._serials = self._environment.open_db(SERIALS, create=False)
+            self._cards = self._environment.open_db(CARDS, create=False)
+            self._meta = self._environment.open_db(META, create=False)
+            self._read_parties()
+        except lmdb.Error as error:
+            raise StoreError(
+                "the status store is damaged; build it anew: sealmint ocsp rebuild",
+                place=str(self._generation),
+                value=str(error),
+            ) from error
+
+    def _read_parties(self) -> None:
+        with self._environment.begin() as transaction:
+            octets = transaction.get(PARTIES, db=self._meta) or b""
+        self._parties_octets = octets
+        self._parties = parties_from(octets)
+        self._indices = {issuer.key_identifier: issuer.index for issuer in self._parties.issuers}
+
+    def close(self) -> None:
+        """Close the store."""
+        self._environment.close()
+
+    def __enter__(self) -> StatusReader:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def reopen_if_replaced(self) -> bool:
+        """Change over to a rebuilt store, or to other issuers and responders; return whether anything changed.
+
+        Cheap enough for once a second; answers in hand are not touched.
+        """
+        with contextlib.suppress(HomeUnusable):
+            if current_generation(self._directory) != self._generation:
+                old = self._environment
+                self._open()
+                old.close()
+                return True
+        with self._environment.begin() as transaction:
+            octets = transaction.get(PARTIES, db=self._meta) or b""
+        if octets != self._parties_octets:
+            self._read_parties()
+            return True
+        return False
+
+    @property
+    def issuers(self) -> tuple[KnownIssuer, ...]:
+        """The CA keys whose certificates are answered for."""
+        return self._parties.issuers
+
+    def freshness(self) -> Freshness:
+        """Return how current the store is."""
+        with self._environment.begin() as transaction:
+            return Freshness(
+                *PROGRESS_FORM.unpack(transaction.get(PROGRESS, default=bytes(16), db=self._meta))
+            )
+
+    def record(self, issuer: int, serial: bytes) -> CardRecord | None:
+        """Return the record of the card that a serial belongs to; None where it was never issued."""
+        octets = self._octets(issuer, serial)
+        return None if octets is None else unpack(octets)
+
+    def _octets(self, issuer: int, serial: bytes) -> bytes | None:
+        if len(serial) != SERIAL_OCTETS:
+            return None
+        with self._environment.begin() as transaction:
+            card = transaction.get(SERIAL_KEY.pack(issuer, serial), db=self._serials)
+            return None if card is None else transaction.get(card, db=self._cards)
+
+    def standing(self, issuer: int, serial: bytes) -> CertificateStanding | None:
+        """Return what a certificate is worth; None where it was never issued."""
+        record = self.record(issuer, serial)
+        for certificate in () if record is None else record.certificates:
+            if certificate.serial == serial:
+                return _seen(certificate)
+        return None
+
+    def presigned(self, issuer: int, serial: bytes, now: int) -> PresignedAnswer | None:
+        """Return the signed answer for a certificate, ready to be sent.
+
+        Args:
+            issuer: index of the CA key.
+            serial: content octets of the serialNumber.
+            now: seconds since the epoch: an answer past its nextUpdate is none.
+
+        Returns:
+            The answer, or None: an unknown serial, withdrawn, not signed yet, lapsed, or not covering this one.
+        """
+        octets = self._octets(issuer, serial)
+        if octets is None:
+            return None
+        record = unpack(octets)
+        answer = record.answer
+        if not answer:
+            return None
+        head = answer_head(answer)
+        layout = self._parties.layouts.get(head.responder)
+        if head.next_update <= now or layout is None or not _covers(record, head, serial):
+            return None
+        signature = answer[ANSWER_HEAD.size :]
+        return PresignedAnswer(
+            layout.response(record.certificates, head, signature),
+            head.this_update,
+            head.next_update,
+            signature[:ETAG_OCTETS].hex().encode(),
+        )
+
+
+PROGRESS_FORM = Struct(">QQ")
+
+
+def _covers(record: CardRecord, head: AnswerHead, serial: bytes) -> bool:
+    for place, certificate in enumerate(record.certificates):
+        if certificate.serial == serial:
+            return bool(head.covered >> place & 1)
+    return False
+
+
+def _seen(certificate: _Standing) -> CertificateStanding:
+    state = CertificateState(certificate.state)
+    good = state is CertificateState.GOOD
+    return CertificateStanding(
+        state,
+        None if good else certificate.since,
+        None if good or certificate.reason == NO_REASON else certificate.reason,
+        certificate.not_after,
+    )
