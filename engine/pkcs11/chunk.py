@@ -1,4 +1,4 @@
-"""One call of `sign_many`, and the chunks of it that travel to sessions."""
+"""One call of `sign_many` or `sign_digests`, and the chunks of it that travel to sessions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """What one call of `sign_many` waits for: one outcome a message, in order."""
+    """What one call waits for: one outcome a message, in order."""
 
     def __init__(self, size: int) -> None:
         self._outcomes: list[bytes | TokenError | None] = [None] * size
@@ -49,6 +49,7 @@ class Chunk:
         batch: the call it belongs to.
         start: the position of its first message in the batch.
         messages: what to sign.
+        are_digests: whether the messages were hashed already.
         key: with which key.
         algorithm: how.
         lane: its lane.
@@ -63,6 +64,7 @@ class Chunk:
     batch: Batch
     start: int
     messages: Sequence[bytes]
+    are_digests: bool
     key: KeyReference
     algorithm: SignatureAlgorithm
     lane: Lane
@@ -79,6 +81,7 @@ class Chunk:
             self.batch,
             self.start + done,
             self.messages[done:],
+            self.are_digests,
             self.key,
             self.algorithm,
             self.lane,

@@ -7,6 +7,7 @@ without `await`, so they need no lock. Opening, closing and watching is `session
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -119,6 +120,41 @@ class SessionPool:
             SignerFailed: the pool has ended for good; `PoolExhausted` if the process must be replaced.
             PoolClosed: the pool is closed.
         """
+        return await self._sign(messages, False, key, algorithm, lane)
+
+    async def sign_digests(
+        self,
+        digests: Sequence[bytes],
+        *,
+        key: KeyReference,
+        algorithm: SignatureAlgorithm,
+        lane: Lane = Lane.BULK,
+    ) -> list[bytes | TokenError]:
+        """Sign what was hashed already with the algorithm's hash: what is too large to hand over, such as a CRL.
+
+        PKCS#1 v1.5 signs the DigestInfo with CKM_RSA_PKCS (RFC 8017 section 9.2), PSS the digest with
+        CKM_RSA_PKCS_PSS, ECDSA with CKM_ECDSA. Without digests it tells whether the pool could sign now.
+
+        Outcomes, cancellation and errors are those of `sign_many`; besides, a token without that mechanism ends the
+        pool with a `SignerFailed` that names it.
+
+        Raises:
+            ValueError: a digest does not have the length of the algorithm's hash: a defect of the caller, which the
+                token could not see.
+        """
+        octets = hashlib.new(algorithm.hash_name).digest_size
+        if any(len(digest) != octets for digest in digests):
+            raise ValueError(f"a digest does not have the {octets} octets of {algorithm.hash_name}")
+        return await self._sign(digests, True, key, algorithm, lane)
+
+    async def _sign(
+        self,
+        messages: Sequence[bytes],
+        are_digests: bool,
+        key: KeyReference,
+        algorithm: SignatureAlgorithm,
+        lane: Lane,
+    ) -> list[bytes | TokenError]:
         self._check(key)
         if not messages:
             await trio.lowlevel.checkpoint()
@@ -128,7 +164,7 @@ class SessionPool:
         now = trio.current_time()
         for start in range(0, len(messages), self._chunk):
             part = messages[start : start + self._chunk]
-            self._queue.append(Chunk(batch, start, part, key, algorithm, lane, now))
+            self._queue.append(Chunk(batch, start, part, are_digests, key, algorithm, lane, now))
         self._assign()
         try:
             return await batch.outcomes()

@@ -1,7 +1,8 @@
 """Which PKCS#11 mechanism performs a signature algorithm on a given token, and what it needs around it.
 
 A mechanism that hashes by itself is preferred. Where the token lacks it (opencryptoki's tokens have CKM_RSA_PKCS
-but not CKM_SHA256_RSA_PKCS, SoftHSM has only CKM_ECDSA) the hash is made here and the bare mechanism signs it.
+but not CKM_SHA256_RSA_PKCS, SoftHSM has only CKM_ECDSA) the hash is made here and the bare mechanism signs it. What
+does not fit into a call comes as a digest, which only the bare mechanism takes.
 """
 
 from __future__ import annotations
@@ -76,6 +77,19 @@ def choose_mechanism(algorithm: SignatureAlgorithm, available: Container[int]) -
     return SigningMechanism(int(bare), pss, _hashing(algorithm), finish)
 
 
+def choose_digest_mechanism(algorithm: SignatureAlgorithm, available: Container[int]) -> SigningMechanism:
+    """Choose the mechanism that signs a digest made with the algorithm's hash.
+
+    Raises:
+        pkcs11.exceptions.MechanismInvalid: the token does not have the bare mechanism.
+    """
+    bare = _bare(algorithm)
+    if bare not in available:
+        raise MechanismInvalid(f"the token does not have {bare.name}, which signs a digest")
+    pss, finish = _pss_parameters(algorithm), None if algorithm.is_rsa else encode_ecdsa_value
+    return SigningMechanism(int(bare), pss, _before_digest(algorithm).__add__, finish)
+
+
 def encode_ecdsa_value(raw: bytes) -> bytes:
     """Turn r and s, side by side as tokens give them, into a DER Ecdsa-Sig-Value (RFC 3279 section 2.2.3)."""
     half = len(raw) // 2
@@ -98,9 +112,13 @@ def _pss_parameters(algorithm: SignatureAlgorithm) -> tuple[int, int, int] | Non
 
 def _hashing(algorithm: SignatureAlgorithm) -> Callable[[bytes], bytes]:
     hash_function = getattr(hashlib, algorithm.hash_name)
-    before = _DIGEST_INFO[algorithm.hash_name] if algorithm.is_deterministic else b""
+    before = _before_digest(algorithm)
 
     def prepare(message: bytes) -> bytes:
         return before + bytes(hash_function(message).digest())
 
     return prepare
+
+
+def _before_digest(algorithm: SignatureAlgorithm) -> bytes:
+    return _DIGEST_INFO[algorithm.hash_name] if algorithm.is_deterministic else b""

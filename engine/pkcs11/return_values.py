@@ -189,11 +189,13 @@ def translate(error: raised.PKCS11Error, *, place: str) -> TokenError:
     """Return, not raise, the error of this project that a token error becomes at the border of this room.
 
     `SignerFailed` (for the PIN `PinIncorrect`, for the key `KeyMismatch`) when the table says stop or gives up the
-    item, `SignerUnavailable` otherwise. The token's error is the cause of what is returned.
+    item, `SignerUnavailable` otherwise. The token's error is the cause of what is returned; where this room raised it
+    with a text of its own, that is the message.
     """
     row = DISPOSITIONS.get(type(error), DISPOSITIONS[raised.PKCS11Error])
     hopeless = row.disposition in (Disposition.STOP, Disposition.FAIL_ITEM)
     kind = _KINDS.get(type(error), SignerFailed if hopeless else SignerUnavailable)
-    translated = kind(f"{name_of(error)}: {row.reason}", place=place)
+    name, said = name_of(error), str(error)
+    translated = kind(f"{name}: {row.reason if said in ('', name) else said}", place=place)
     translated.__cause__ = error
     return translated

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pkcs11.exceptions import NoSuchKey, PKCS11Error, UserNotLoggedIn
 
 from engine.pkcs11.keys import find_private_key
-from engine.pkcs11.mechanisms import choose_mechanism
+from engine.pkcs11.mechanisms import choose_digest_mechanism, choose_mechanism
 from engine.pkcs11.return_codes import name_of
 from engine.pkcs11.return_values import Disposition, disposition_of, translate
 from engine.pkcs11.sign_call import SignCall
@@ -43,7 +43,7 @@ class TokenSession:
         self.calls = 0  # calls that came back: the watchdog's sign of life
         self._token = token
         self._session = token.open_session()
-        self._calls: dict[tuple[KeyReference, SignatureAlgorithm], SignCall] = {}
+        self._calls: dict[tuple[KeyReference, SignatureAlgorithm, bool], SignCall] = {}
         try:
             self._keys = {reference: self._look_up(reference) for reference in keys}
         except BaseException:
@@ -71,7 +71,7 @@ class TokenSession:
             came, and those after it, have no outcome then.
         """
         try:
-            call = self._call(chunk.key, chunk.algorithm)
+            call = self._call(chunk.key, chunk.algorithm, chunk.are_digests)
         except PKCS11Error as error:
             chunk.errors.append(name_of(error))
             return error
@@ -109,13 +109,14 @@ class TokenSession:
             return translate(error, place=f"token {self._token.label}")
         return error
 
-    def _call(self, key: KeyReference, algorithm: SignatureAlgorithm) -> SignCall:
-        call = self._calls.get((key, algorithm))
+    def _call(self, key: KeyReference, algorithm: SignatureAlgorithm, of_digests: bool) -> SignCall:
+        call = self._calls.get((key, algorithm, of_digests))
         if call is None:
-            mechanism = choose_mechanism(algorithm, self._token.mechanisms)
+            choose = choose_digest_mechanism if of_digests else choose_mechanism
+            mechanism = choose(algorithm, self._token.mechanisms)
             functions = self._token.module.functions
             call = SignCall(functions, self._session.handle, self._keys[key], mechanism)
-            self._calls[key, algorithm] = call
+            self._calls[key, algorithm, of_digests] = call
         return call
 
     def close(self) -> None:

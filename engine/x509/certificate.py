@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from engine.algorithms import SignatureAlgorithm
@@ -32,12 +33,15 @@ def assemble(tbs: bytes, algorithm: SignatureAlgorithm, signature: bytes) -> byt
     return der.sequence(tbs, ALGORITHM_IDENTIFIERS[algorithm], der.bit_string(signature))
 
 
-def verifier(spki: bytes, algorithm: SignatureAlgorithm) -> Callable[[bytes, bytes], None]:
+def verifier(
+    spki: bytes, algorithm: SignatureAlgorithm, *, of_digests: bool = False
+) -> Callable[[bytes, bytes], None]:
     """Load a key once and return a function that verifies signatures with it.
 
     Args:
         spki: the signer's SubjectPublicKeyInfo, DER.
         algorithm: with what it signs.
+        of_digests: the function gets the digest of what was signed (algorithm's hash) instead of the octets.
 
     Returns:
         a function of the signed octets and the signature value, raising SignatureInvalid when they do not match.
@@ -50,10 +54,11 @@ def verifier(spki: bytes, algorithm: SignatureAlgorithm) -> Callable[[bytes, byt
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyMismatch(f"cannot read the public key: {error}", place="signer's key") from error
     hash_algorithm = _HASHES[algorithm.hash_name]()
+    hashed = Prehashed(hash_algorithm) if of_digests else hash_algorithm
     if algorithm.is_rsa and isinstance(key, rsa.RSAPublicKey):
-        return _rsa_verifier(key, _padding(algorithm, hash_algorithm), hash_algorithm)
+        return _rsa_verifier(key, _padding(algorithm, hash_algorithm), hashed)
     if not algorithm.is_rsa and isinstance(key, ec.EllipticCurvePublicKey):
-        return _ecdsa_verifier(key, ec.ECDSA(hash_algorithm))
+        return _ecdsa_verifier(key, ec.ECDSA(hashed))
     raise KeyMismatch("the key is not one for the algorithm", place="signer's key", value=algorithm.value)
 
 
@@ -66,7 +71,9 @@ def _padding(
 
 
 def _rsa_verifier(
-    key: rsa.RSAPublicKey, scheme: padding.PKCS1v15 | padding.PSS, hash_algorithm: hashes.HashAlgorithm
+    key: rsa.RSAPublicKey,
+    scheme: padding.PKCS1v15 | padding.PSS,
+    hash_algorithm: hashes.HashAlgorithm | Prehashed,
 ) -> Callable[[bytes, bytes], None]:
     def verify(tbs: bytes, signature: bytes) -> None:
         try:
