@@ -83,6 +83,8 @@ class AnswerLayout:
         self._outer: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._after_signature = der.context(0, der.sequence(*certificates)) if certificates else b""
         self._times = _Times()
+        self._skeletons: dict[tuple[int, int, int], list[bytes]] = {}
+        self._updates: dict[tuple[int, int], bytes] = {}
 
     def tbs(self, certificates: Sequence[CertificateStanding], head: AnswerHead) -> bytes:
         """The tbsResponseData of an answer.
@@ -110,7 +112,7 @@ class AnswerLayout:
     def _tail(self, certificate: CertificateStanding, head: AnswerHead) -> bytes:
         """What follows the CertID: status, thisUpdate, nextUpdate, archive cutoff."""
         times = self._times
-        updates = b"\x18\x0f%b\xa0\x11\x18\x0f%b" % (times[head.this_update], times[head.next_update])
+        updates = self._update_octets(head.this_update, head.next_update)
         if certificate.state == CertificateState.GOOD:
             status = b"\x80\x00"
         elif certificate.reason == NO_REASON:
@@ -148,6 +150,56 @@ class AnswerLayout:
         if outer is None:
             outer = self._outer[tbs_length, len(signature)] = self._around(tbs_length, len(signature))
         return b"".join((outer[0], *parts, outer[1], signature, self._after_signature))
+
+    def response_all_good(self, serials: Sequence[bytes], head: Sequence[int], signature: bytes) -> bytes:
+        """The whole OCSPResponse where every certificate of the card is covered, good, and has not expired.
+
+        The same octets as `response` gives, in a quarter of the time (bench.ocsp): nearly all answers are of this kind.
+
+        Args:
+            serials: of the card's certificates.
+            head: the values of an `AnswerHead`.
+            signature: the signature value.
+        """
+        _, _, _, hashes, _, produced_at, this_update, next_update, _ = head
+        shape = (hashes, len(serials), len(signature))
+        skeleton = self._skeletons.get(shape) or self._skeleton(shape)
+        times = self._times
+        updates = self._updates.get((this_update, next_update)) or self._remember(this_update, next_update)
+        parts = skeleton.copy()
+        count = len(parts) // 3 - 2
+        parts[1] = times[produced_at]
+        parts[4:-3:3] = (*serials,) * (count // len(serials))
+        parts[5:-3:3] = (updates,) * count
+        parts[-2] = signature
+        return b"".join(parts)
+
+    def _skeleton(self, shape: tuple[int, int, int]) -> list[bytes]:
+        """The parts of a response with places for what varies: time, (serial, status and times) ..., signature."""
+        hashes, count, signature_length = shape
+        segments = self._lay_out((hashes, (0,) * count))
+        length = len(segments.before_produced_at) + 15 + len(segments.before_first)
+        length += sum(map(len, segments.before_serials)) + len(segments.before_serials) * (
+            16 + _tail_length(0)
+        )
+        before, between = self._around(length, signature_length)
+        skeleton = [before + segments.before_produced_at, b"", segments.before_first]
+        for before_serial in segments.before_serials:
+            skeleton += (before_serial, b"", b"")
+        skeleton += (between, b"", self._after_signature)
+        self._skeletons[shape] = skeleton
+        return skeleton
+
+    def _remember(self, this_update: int, next_update: int) -> bytes:
+        if len(self._updates) >= _TIMES_REMEMBERED:
+            self._updates.clear()
+        updates = b"\x80\x00" + self._update_octets(this_update, next_update)
+        self._updates[this_update, next_update] = updates
+        return updates
+
+    def _update_octets(self, this_update: int, next_update: int) -> bytes:
+        """ThisUpdate and nextUpdate."""
+        return b"\x18\x0f%b\xa0\x11\x18\x0f%b" % (self._times[this_update], self._times[next_update])
 
     def _around(self, tbs_length: int, signature_length: int) -> tuple[bytes, bytes]:
         """What stands before tbsResponseData, and between it and the signature, taken from a sample."""

@@ -19,13 +19,17 @@ import lmdb
 
 from engine.errors import HomeUnusable, StoreError
 from engine.status.card_record import (
-    ANSWER_HEAD,
+    ARCHIVE_CUTOFF,
+    COVERED,
+    NEXT_UPDATE,
     NO_REASON,
+    RESPONDER,
     SERIAL_OCTETS,
-    AnswerHead,
+    THIS_UPDATE,
     CardRecord,
     answer_head,
     unpack,
+    unpack_plainly,
 )
 from engine.status.card_record import CertificateStanding as _Standing
 from engine.status.parties import KnownIssuer, parties_from
@@ -222,31 +226,25 @@ class StatusReader:
         octets = self._octets(issuer, serial)
         if octets is None:
             return None
-        record = unpack(octets)
-        answer = record.answer
-        if not answer:
+        values, head, signature = unpack_plainly(octets)
+        if head is None or head[NEXT_UPDATE] <= now:
             return None
-        head = answer_head(answer)
-        layout = self._parties.layouts.get(head.responder)
-        if head.next_update <= now or layout is None or not _covers(record, head, serial):
+        layout = self._parties.layouts.get(head[RESPONDER])
+        serials, states = values[3::5], values[4::5]
+        if layout is None or serial not in serials:
             return None
-        signature = answer[ANSWER_HEAD.size :]
-        return PresignedAnswer(
-            layout.response(record.certificates, head, signature),
-            head.this_update,
-            head.next_update,
-            signature[:ETAG_OCTETS].hex().encode(),
-        )
+        if any(states) or head[COVERED] != (1 << len(serials)) - 1 or head[ARCHIVE_CUTOFF]:
+            if not head[COVERED] >> serials.index(serial) & 1:
+                return None
+            record = unpack(octets)
+            response = layout.response(record.certificates, answer_head(record.answer), signature)
+        else:
+            response = layout.response_all_good(serials, head, signature)
+        etag = signature[:ETAG_OCTETS].hex().encode()
+        return PresignedAnswer(response, head[THIS_UPDATE], head[NEXT_UPDATE], etag)
 
 
 PROGRESS_FORM = Struct(">QQ")
-
-
-def _covers(record: CardRecord, head: AnswerHead, serial: bytes) -> bool:
-    for place, certificate in enumerate(record.certificates):
-        if certificate.serial == serial:
-            return bool(head.covered >> place & 1)
-    return False
 
 
 def _seen(certificate: _Standing) -> CertificateStanding:
