@@ -62,7 +62,7 @@ _BY_CARD = """
         JOIN reservation ON reservation.item_id = item.id
         LEFT JOIN crl_entry entry ON entry.partition_id = status.partition_id AND entry.item_id = item.id
         LEFT JOIN card_status_revision revision ON revision.card_id = item.card_id
-    WHERE item.card_id IN ({places})
+    WHERE {which}
     ORDER BY item.card_id, item.id
 """
 
@@ -74,15 +74,28 @@ def standings_of_cards(connection: Connection, card_ids: Sequence[int]) -> list[
         connection: a snapshot or a writing transaction.
         card_ids: the cards.
     """
-    found: dict[int, CardStanding] = {}
+    found: list[CardStanding] = []
     for part in _parts(sorted(set(card_ids))):
         names = {f"c{place}": card_id for place, card_id in enumerate(part)}
-        statement = text(_BY_CARD.format(places=", ".join(f":{name}" for name in names)))
-        for *values, revision in connection.execute(statement, names):
-            standing = Standing._make(values)
-            card = found.setdefault(standing.card_id, CardStanding(standing.card_id, revision))
-            card.certificates.append(standing)
-    return list(found.values())
+        found += _standings(connection, f"item.card_id IN ({', '.join(f':{name}' for name in names)})", names)
+    return found
+
+
+def standings_of_card_range(connection: Connection, after: int, until: int) -> list[CardStanding]:
+    """Return the standing of each card with an issued certificate whose number is in the range (after, until]."""
+    which = "item.card_id > :after AND item.card_id <= :until"
+    return _standings(connection, which, {"after": after, "until": until})
+
+
+def _standings(connection: Connection, which: str, parameters: dict[str, int]) -> list[CardStanding]:
+    found: list[CardStanding] = []
+    last = 0
+    for values in connection.execute(text(_BY_CARD.format(which=which)), parameters):
+        if values[1] != last:
+            last = values[1]
+            found.append(CardStanding(last, values[8]))
+        found[-1].certificates.append(Standing._make(values[:8]))
+    return found
 
 
 def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -165,11 +178,20 @@ def _raise_revisions(connection: Connection, card_ids: Sequence[int], changed_at
     connection.execute(_RAISE, [{"card_id": card_id, "changed_at": moment} for card_id in card_ids])
 
 
-def cards_owed_an_answer(connection: Connection, limit: int) -> list[int]:
-    """Return the cards whose stored answer is older than their status, the longest waiting first."""
+def cards_owed_an_answer(connection: Connection, limit: int, share: tuple[int, int] = (0, 1)) -> list[int]:
+    """Return the cards whose stored answer is older than their status, the longest waiting first.
+
+    Args:
+        connection: a snapshot.
+        limit: at most so many.
+        share: which of how many signers asks: the cards are divided by their numbers.
+    """
     rows = connection.execute(
         select(card_status_revision.c.card_id)
-        .where(card_status_revision.c.answered < card_status_revision.c.revision)
+        .where(
+            card_status_revision.c.answered < card_status_revision.c.revision,
+            card_status_revision.c.card_id % share[1] == share[0],
+        )
         .order_by(card_status_revision.c.changed_at)
         .limit(limit)
     )

@@ -1,0 +1,219 @@
+"""The follower: keeps a host's status store up with the record, without a token and without a PIN.
+
+It reads the change feed on from where the store stands. An entry says which cards to look at; what is written is what
+the record says of them now: standings, and the stored answer if it is of this very revision. So a change of status
+takes the old answer out of the store in the same step that brings the new standing (withdrawal), entries may be read
+twice, and a rebuild is the same step for all cards.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import trio
+from sqlalchemy import Connection, func, select
+
+from engine.authority.context import AuthorityContext
+from engine.authority.ocsp_responders import ocsp_responders, responder_in_charge
+from engine.errors import StoreError
+from engine.status.card_record import CardRecord, record_of
+from engine.status.parties import ResponderCertificate, parties_octets
+from engine.status.service import Service, run_service
+from engine.status.status_store import Freshness
+from engine.status.status_store_writer import StatusWriter, new_generation, open_current
+from engine.store.ocsp_answers import answers_of_card_range, answers_of_cards, cards_of_batches
+from engine.store.schema import card, crl_partition
+from engine.store.standings import (
+    CardStanding,
+    cards_of_items,
+    cards_of_units,
+    standings_of_card_range,
+    standings_of_cards,
+)
+from engine.store.status_changes import ChangeKind, StatusChange, changes_after, last_change
+
+POLL_SECONDS = 0.1
+"""Between two looks at the feed: half of it is what a withdrawal waits on average (bench.ocsp, withdrawal)."""
+
+HEARTBEAT_SECONDS = 2
+"""A store that stands still says so at least this often: well under the bound at which readers refuse it."""
+
+ENTRIES_AT_ONCE = 200
+"""Feed entries taken in one step: a unit or a batch brings hundreds of cards each, so a step stays under a second."""
+
+CARDS_AT_ONCE = 5_000
+"""Cards of one transaction in a rebuild: some ten megabytes. A guess."""
+
+
+class Follower:
+    """Follows the feed into a status store.
+
+    Args:
+        context: the record, and who issues and answers.
+        directory: the status store.
+    """
+
+    def __init__(self, context: AuthorityContext, directory: Path) -> None:
+        self._context = context
+        self._directory = directory
+        self._writer: StatusWriter | None = None
+        self._parties = b""
+        self._issuers: dict[bytes, int] = {context.authority.ca.key_identifier: 0}
+        self._partitions: dict[int, int] = {}
+
+    def open(self, announce: Callable[[int, int], None] = lambda done, all_cards: None) -> None:
+        """Open the store, building it first where there is none.
+
+        Raises:
+            StoreError: the record or the status store failed.
+        """
+        self._writer = open_current(self._directory)
+        if self._writer is None:
+            self.rebuild(announce)
+
+    def close(self) -> None:
+        """Close the store; what was written stays."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def rebuild(self, announce: Callable[[int, int], None] = lambda done, all_cards: None) -> None:
+        """Build the store anew out of the record; readers change over when it is complete.
+
+        Args:
+            announce: told the cards done, and how many there are to look at.
+
+        Raises:
+            StoreError: the record or the status store failed; the old store stays in use.
+        """
+        self.close()
+        with self._context.store.read() as connection:
+            sequence = last_change(
+                connection
+            )  # before any card is read: what changes meanwhile is read again
+            last_card = connection.execute(select(func.max(card.c.id))).scalar_one_or_none() or 0
+        with new_generation(self._directory) as writer:
+            self._parties = self._read_parties()
+            writer.write([], Freshness(0, self._now()), self._parties)
+            for after in range(0, last_card, CARDS_AT_ONCE):
+                until = after + CARDS_AT_ONCE
+                with self._context.store.read() as connection:
+                    standings = standings_of_card_range(connection, after, until)
+                    answers = answers_of_card_range(connection, after, until)
+                    records = list(self._records(connection, standings, answers))
+                writer.write(records, Freshness(0, self._now()))
+                announce(min(until, last_card), last_card)
+            writer.write([], Freshness(sequence, self._now()))
+        self._writer = open_current(self._directory)
+
+    def step(self) -> int:
+        """Take the next entries of the feed into the store; return how many there were.
+
+        With none, the store's heartbeat is renewed where it is due.
+
+        Raises:
+            StoreError: the record or the status store failed; the store is as it was.
+        """
+        writer = self._opened()
+        before = writer.freshness()
+        with self._context.store.read() as connection:
+            entries = changes_after(connection, before.sequence, ENTRIES_AT_ONCE)
+            records = list(self._touched(connection, entries))
+        now = self._now()
+        if entries or not 0 <= now - before.written_at < HEARTBEAT_SECONDS:
+            sequence = entries[-1].sequence if entries else before.sequence
+            writer.write(records, Freshness(sequence, now), self._changed_parties())
+        return len(entries)
+
+    def _opened(self) -> StatusWriter:
+        if self._writer is None:
+            raise StoreError("the status store is not open", place=str(self._directory))
+        return self._writer
+
+    def _now(self) -> int:
+        return int(self._context.clock.now().timestamp())
+
+    def _touched(
+        self, connection: Connection, entries: Sequence[StatusChange]
+    ) -> Iterator[tuple[int, CardRecord]]:
+        """The records, as they are now, of all cards that the entries point to."""
+        subjects: dict[int, list[int]] = defaultdict(list)
+        for entry in entries:
+            subjects[entry.kind].append(entry.subject)
+        cards = {
+            *cards_of_items(connection, subjects[ChangeKind.STATUS]),
+            *cards_of_units(connection, subjects[ChangeKind.ISSUED]),
+            *cards_of_batches(connection, subjects[ChangeKind.ANSWERED]),
+        }
+        numbers = sorted(cards)
+        standings = standings_of_cards(connection, numbers)
+        yield from self._records(connection, standings, answers_of_cards(connection, numbers))
+
+    def _records(
+        self, connection: Connection, standings: Sequence[CardStanding], answers: dict[int, bytes]
+    ) -> Iterator[tuple[int, CardRecord]]:
+        for standing in standings:
+            issuer = self._issuer_of(connection, standing.certificates[0].partition_id)
+            yield standing.card_id, record_of(standing, issuer, answers.get(standing.card_id, b""))
+
+    def _issuer_of(self, connection: Connection, partition_id: int) -> int:
+        index = self._partitions.get(partition_id)
+        if index is None:
+            identifier = connection.execute(
+                select(crl_partition.c.issuer_key_identifier).where(crl_partition.c.id == partition_id)
+            ).scalar_one()
+            index = self._issuers.get(identifier)
+            if index is None:
+                raise StoreError(
+                    "certificates of a CA key that this home does not have",
+                    place=f"CRL partition {partition_id}",
+                    value=identifier.hex(),
+                )
+            self._partitions[partition_id] = index
+        return index
+
+    def _read_parties(self) -> bytes:
+        authority = self._context.authority
+        with self._context.store.read() as connection:
+            responders = ocsp_responders(connection, authority.issuer.algorithm)
+        in_charge = responder_in_charge(responders, self._context.clock.now())
+        return parties_octets(
+            [(authority.ca.key_identifier, authority.ca.certificate)],
+            [
+                ResponderCertificate(one.number, 0, one.role.certificate, one is in_charge)
+                for one in responders
+            ],
+            authority.issuer.algorithm,
+        )
+
+    def _changed_parties(self) -> bytes | None:
+        parties = self._read_parties()
+        if parties == self._parties:
+            return None
+        self._parties = parties
+        return parties
+
+
+async def serve(service: Service) -> None:
+    """Follow the feed until told to stop; a record that cannot be read is tried again."""
+    follower = Follower(service.context, Path(service.context.configuration.ocsp.status_store))
+    await trio.to_thread.run_sync(follower.open)
+    service.log.info("following")
+    try:
+        while not service.stop.is_set():
+            try:
+                entries = await trio.to_thread.run_sync(follower.step)
+            except StoreError as error:
+                service.log.error("step-failed", message=str(error))
+                await service.pause(1.0)
+                continue
+            if entries < ENTRIES_AT_ONCE:
+                await service.pause(POLL_SECONDS)
+    finally:
+        follower.close()
+
+
+if __name__ == "__main__":
+    run_service("follower", serve)

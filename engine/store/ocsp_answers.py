@@ -1,0 +1,166 @@
+"""Stored OCSP answers: batches reserved before they are signed, and one answer a card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from engine.store.schema import card_status_revision, ocsp_answer, ocsp_batch
+from engine.store.standings import ASKED_AT_ONCE
+from engine.store.status_changes import ChangeKind, append_changes
+
+
+class NewAnswer(NamedTuple):
+    """An answer about to be stored, in the order of the columns."""
+
+    card_id: int
+    batch_id: int
+    responder_id: int
+    renew_at: int
+    """Microseconds since the epoch."""
+    answer: bytes
+
+
+def reserve_batch(
+    connection: Connection, *, responder_id: int, digests: bytes, urgent: bool, now: datetime
+) -> int:
+    """Record the digests of a batch before the token sees any of it; return the batch's number.
+
+    Args:
+        connection: a writing transaction, which also appends the audit record.
+        responder_id: whose key signs.
+        digests: SHA-256 of every tbsResponseData, joined.
+        urgent: whether a change of status asked for it.
+        now: when.
+    """
+    values = {"responder_id": responder_id, "digests": digests, "urgent": urgent, "reserved_at": now}
+    return connection.execute(insert(ocsp_batch).values(values).returning(ocsp_batch.c.id)).scalar_one()
+
+
+_STORE = text("""
+    INSERT INTO ocsp_answer (card_id, batch_id, responder_id, renew_at, answer)
+    VALUES (:card_id, :batch_id, :responder_id, :renew_at, :answer)
+    ON CONFLICT (card_id) DO UPDATE SET batch_id = excluded.batch_id, responder_id = excluded.responder_id,
+        renew_at = excluded.renew_at, answer = excluded.answer
+""")
+
+
+def store_answers(
+    connection: Connection, batch_id: int, answers: Sequence[tuple[NewAnswer, int]], now: datetime
+) -> int:
+    """Store a batch's answers, but for those whose card has changed since they were made; tell the feed.
+
+    Args:
+        connection: a writing transaction.
+        batch_id: the batch.
+        answers: each with the revision of its card that it was made of.
+        now: when.
+
+    Returns:
+        How many were stored.
+    """
+    revisions = revisions_of(connection, [answer.card_id for answer, _ in answers])
+    current = [
+        (answer, revision) for answer, revision in answers if revisions.get(answer.card_id, 0) == revision
+    ]
+    if current:
+        connection.execute(_STORE, [answer._asdict() for answer, _ in current])
+        settle(connection, [(answer.card_id, revision) for answer, revision in current if revision])
+    connection.execute(update(ocsp_batch).where(ocsp_batch.c.id == batch_id).values(completed_at=now))
+    append_changes(connection, ChangeKind.ANSWERED, [batch_id], now)
+    return len(current)
+
+
+def settle(connection: Connection, cards: Sequence[tuple[int, int]]) -> None:
+    """Note the revision of each card that has been answered, or that needs no answer any more."""
+    if cards:
+        connection.execute(
+            update(card_status_revision)
+            .where(card_status_revision.c.card_id == bindparam("of_card"))
+            .values(answered=bindparam("of_revision")),
+            [{"of_card": card_id, "of_revision": revision} for card_id, revision in cards],
+        )
+
+
+def revisions_of(connection: Connection, card_ids: Sequence[int]) -> dict[int, int]:
+    """Return the revision of those cards that ever changed."""
+    found: dict[int, int] = {}
+    for start in range(0, len(card_ids), ASKED_AT_ONCE):
+        rows = connection.execute(
+            select(card_status_revision.c.card_id, card_status_revision.c.revision).where(
+                card_status_revision.c.card_id.in_(card_ids[start : start + ASKED_AT_ONCE])
+            )
+        )
+        found.update((card_id, revision) for card_id, revision in rows)
+    return found
+
+
+def answers_of_cards(connection: Connection, card_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return the packed answers of cards that have one."""
+    found: dict[int, bytes] = {}
+    for start in range(0, len(card_ids), ASKED_AT_ONCE):
+        rows = connection.execute(
+            select(ocsp_answer.c.card_id, ocsp_answer.c.answer).where(
+                ocsp_answer.c.card_id.in_(card_ids[start : start + ASKED_AT_ONCE])
+            )
+        )
+        found.update((card_id, answer) for card_id, answer in rows)
+    return found
+
+
+def answers_of_card_range(connection: Connection, after: int, until: int) -> dict[int, bytes]:
+    """Return the packed answers of the cards in the range (after, until]."""
+    rows = connection.execute(
+        select(ocsp_answer.c.card_id, ocsp_answer.c.answer).where(
+            ocsp_answer.c.card_id > after, ocsp_answer.c.card_id <= until
+        )
+    )
+    return {row.card_id: row.answer for row in rows}
+
+
+def cards_of_batches(connection: Connection, batch_ids: Sequence[int]) -> list[int]:
+    """Return the cards whose stored answer is of one of the batches."""
+    cards: list[int] = []
+    for start in range(0, len(batch_ids), ASKED_AT_ONCE):
+        part = batch_ids[start : start + ASKED_AT_ONCE]
+        cards += connection.execute(
+            select(ocsp_answer.c.card_id).where(ocsp_answer.c.batch_id.in_(part))
+        ).scalars()
+    return cards
+
+
+def cards_to_renew(connection: Connection, now: int, limit: int, share: tuple[int, int]) -> list[int]:
+    """Return the cards whose answer is due for renewal, the longest due first.
+
+    Args:
+        connection: a snapshot.
+        now: microseconds since the epoch.
+        limit: at most so many.
+        share: which of how many signers asks: the cards are divided by their numbers.
+    """
+    rows = connection.execute(
+        select(ocsp_answer.c.card_id)
+        .where(ocsp_answer.c.renew_at <= now, ocsp_answer.c.card_id % share[1] == share[0])
+        .order_by(ocsp_answer.c.renew_at)
+        .limit(limit)
+    )
+    return list(rows.scalars())
+
+
+def next_renewal(connection: Connection) -> int | None:
+    """Return when the next answer is due, in microseconds; None while there are none."""
+    return connection.execute(
+        select(ocsp_answer.c.renew_at).order_by(ocsp_answer.c.renew_at).limit(1)
+    ).scalar_one_or_none()
+
+
+def drop_answers(connection: Connection, card_ids: Sequence[int]) -> None:
+    """Remove the answers of cards that need none any more: everything on them has expired."""
+    if card_ids:
+        connection.execute(
+            delete(ocsp_answer).where(ocsp_answer.c.card_id == bindparam("of_card")),
+            [{"of_card": card_id} for card_id in card_ids],
+        )
