@@ -107,12 +107,22 @@ class OcspSection(_Section):
     """PKCS#11 sessions of the pre-signer (bench.presign)."""
     archive_cutoff_years: Annotated[int, Field(ge=1, le=30)] | None = None
     """How long answers are given after a certificate expired (RFC 6960 section 4.4.4); none: not at all."""
-    nonce: Literal["live", "ignore"] = "live"
-    """Whether a nonce is echoed by a live signature, or left out (RFC 9654 section 2.1)."""
+    nonce: Literal["live", "live-or-ignore", "ignore"] = "live"
+    """Whether a nonce is echoed by a live signature, or left out (RFC 9654 section 2.1); `live-or-ignore`: left out
+    where the live signer is away or has too much to do, instead of tryLater."""
     extended_revoke: bool = False
     """Whether a serial that was never issued is `revoked` (RFC 6960 section 4.4.8) instead of `unknown`."""
+    stale_seconds: Annotated[int, Field(ge=10)] = 60
+    """After how long without a sign of life from the follower this host answers tryLater only: it cannot know of
+    withdrawals then. A guess: a restart of the follower takes less; a heartbeat comes every few seconds."""
     live_signer: str | None = "{home}/run/live-signer.socket"
-    """The Unix socket of the live signer; none: this host has no live signer."""
+    """Where the live signer is: a Unix socket, or tls://host:port; none: there is no live signer."""
+    live_tls_certificate: str | None = None
+    """With tls://, at both ends: the own certificate with its chain, PEM."""
+    live_tls_key: str | None = None
+    """Its private key, PEM."""
+    live_tls_ca: str | None = None
+    """The certificates, PEM, that the other end's must come from: a CA for this and nothing else."""
     live_sessions: Annotated[int, Field(ge=1, le=64)] = 2
     """PKCS#11 sessions of the live signer."""
     live_waiting: Annotated[int, Field(ge=1)] = 256
