@@ -43,6 +43,7 @@ class Service:
     log: Log
     stop: trio.Event
     """Set when the process is to stop; what is in hand is finished."""
+    arguments: argparse.Namespace
 
     def pin(self) -> Pin:
         """Return the token's PIN: the first line of standard input where a person typed it, else from its file."""
@@ -56,29 +57,37 @@ class Service:
             await self.stop.wait()
 
 
-def run_service(name: str, serve: Callable[[Service], Awaitable[None]]) -> None:
+def run_service(
+    name: str,
+    serve: Callable[[Service], Awaitable[None]],
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
     """Run a service process to its end; exits with the status of the error that ended it, 0 without one.
 
     Args:
         name: of the service, in its log and in the audit log.
         serve: does the work; returns soon after the service's `stop` is set.
+        add_arguments: adds the arguments that this service takes beside the home.
     """
     forbid_cores()
     parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--home", type=Path, required=True)
+    add_arguments(parser)
     log = _logger(name)
     # What is loaded by now stays: the collector need not walk it again and again.
     gc.freeze()
     try:
-        trio.run(_run, name, parser.parse_args().home, log, serve)
+        trio.run(_run, name, parser.parse_args(), log, serve)
     except (SealmintError, BaseExceptionGroup) as raised:
         error = the_sealmint_error(raised)
         log.error("ended", error=type(error).__name__, message=str(error))
         sys.exit(error.exit_code)
 
 
-async def _run(name: str, path: Path, log: Log, serve: Callable[[Service], Awaitable[None]]) -> None:
-    home = Home(path)
+async def _run(
+    name: str, arguments: argparse.Namespace, log: Log, serve: Callable[[Service], Awaitable[None]]
+) -> None:
+    home = Home(arguments.home)
     configuration = load_configuration(home.path)
     store = open_store(configuration.store.url, must_exist=True)
     clock = SystemClock()
@@ -88,7 +97,7 @@ async def _run(name: str, path: Path, log: Log, serve: Callable[[Service], Await
         authority = load_authority(home, configuration)
         context = AuthorityContext(home, configuration, store, clock, authority, f"process {name}")
         async with stopped_from_outside() as stop:
-            await serve(Service(name, context, log, stop))
+            await serve(Service(name, context, log, stop, arguments))
     finally:
         store.close()
 

@@ -37,7 +37,10 @@ def reserve_batch(
         now: when.
     """
     values = {"responder_id": responder_id, "digests": digests, "urgent": urgent, "reserved_at": now}
-    return connection.execute(insert(ocsp_batch).values(values).returning(ocsp_batch.c.id)).scalar_one()
+    batch_id: int = connection.execute(
+        insert(ocsp_batch).values(values).returning(ocsp_batch.c.id)
+    ).scalar_one()
+    return batch_id
 
 
 _STORE = text("""

@@ -1,0 +1,177 @@
+"""The pre-signer: a process that keeps every card's OCSP answer signed and fresh, ahead of the questions.
+
+Two pipelines share one pool of sessions: changes of status go through the urgent lane as they come; renewals and new
+certificates fill the bulk lane behind them. While the token is away nothing is signed, withdrawn answers stay
+withdrawn, and it tries again by itself. Several signers divide the cards by their numbers; a lease keeps each share to
+one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+
+import trio
+
+from engine.authority.ocsp_responders import OcspResponderCertificate, ocsp_responders, responder_in_charge
+from engine.authority.role_certificates import prove_key
+from engine.authority.signing import open_pool, open_token
+from engine.errors import HomeUnusable, SealmintError, TokenError, the_sealmint_error
+from engine.pkcs11.lanes import Lane
+from engine.pkcs11.pin import Pin
+from engine.pkcs11.session_pool import PoolExhausted
+from engine.pkcs11.token import Token
+from engine.status.answer_pipeline import BATCH, AnswerPipeline, UrgentAnswerPipeline
+from engine.status.pre_signing import PreSigning
+from engine.status.service import Service, run_service
+from engine.store.leases import Lease, give_back, take_lease
+
+LEASE_SECONDS = 60
+"""How long another host waits for a signer that died. A guess; urgent answers wait that long at most."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between attempts while the token is away. A guess."""
+
+RESPONDER_CHECK_SECONDS = 60
+"""Between two looks whether another responder certificate has taken over. A guess: that is planned weeks ahead."""
+
+
+async def serve(service: Service) -> None:
+    """Sign until told to stop; with `--once`, until nothing is left.
+
+    Raises:
+        SealmintError: with `--once` whatever kept it from signing; else only `PoolExhausted`: the process is to be
+            replaced.
+    """
+    pin = service.pin()
+    pause = 1.0
+    while not service.stop.is_set():
+        try:
+            if await _sign_under_lease(service, pin) and service.arguments.once:
+                return
+            pause = 1.0
+        except (SealmintError, BaseExceptionGroup) as raised:
+            error = the_sealmint_error(raised)
+            if service.arguments.once or isinstance(error, PoolExhausted):
+                raise
+            service.log.error("signing-failed", message=str(error), retry_in=pause)
+            await service.pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def _sign_under_lease(service: Service, pin: Pin) -> bool:
+    """Take the lease and sign until something ends it; False where another holds it."""
+    share = _share(service.arguments.share)
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    lease = await trio.to_thread.run_sync(_take, service, share, holder)
+    if lease is None:
+        await service.pause(LEASE_SECONDS / 6)
+        return False
+    try:
+        responder = await trio.to_thread.run_sync(_responder, service)
+        context = service.context
+        token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
+        await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
+        async with trio.open_nursery() as nursery:
+            ended = trio.Event()
+            for watch in (_until_stopped, _keep_lease, _watch_responder):
+                nursery.start_soon(watch, service, lease, responder, ended)
+            await _sign(service, token, pin, PreSigning(context, responder, share), responder, ended)
+            nursery.cancel_scope.cancel()
+        return True
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_give_back, service, lease)
+
+
+async def _sign(
+    service: Service,
+    token: Token,
+    pin: Pin,
+    work: PreSigning,
+    responder: OcspResponderCertificate,
+    ended: trio.Event,
+) -> None:
+    configuration, key = service.context.configuration, responder.role.key
+    sessions = service.arguments.sessions or configuration.ocsp.sessions
+    opened = open_pool(service.context.home, configuration, token, pin, [key], sessions, batch=BATCH)
+    async with opened as pool:
+        algorithm = service.context.authority.issuer.algorithm
+
+        async def sign(messages: Sequence[bytes], lane: Lane) -> list[bytes | TokenError]:
+            return await pool.sign_many(messages, key=key, algorithm=algorithm, lane=lane)
+
+        once = service.arguments.once
+        service.log.info("signing", share=service.arguments.share, sessions=sessions)
+        async with trio.open_nursery() as nursery:
+            for pipeline in (UrgentAnswerPipeline, AnswerPipeline):
+                nursery.start_soon(pipeline(work, sign, ended, once=once).run)
+
+
+async def _until_stopped(service: Service, _: Lease, __: OcspResponderCertificate, ended: trio.Event) -> None:
+    await service.stop.wait()
+    ended.set()
+
+
+async def _keep_lease(service: Service, lease: Lease, _: OcspResponderCertificate, ended: trio.Event) -> None:
+    """Renew the lease; when another has it, end after what is in hand: its answers are as good as the other's."""
+    while True:
+        await trio.sleep(LEASE_SECONDS / 3)
+        if (
+            await trio.to_thread.run_sync(_take, service, _share(service.arguments.share), lease.holder)
+            is None
+        ):
+            service.log.warning("lease-lost", lease=lease.name)
+            ended.set()
+
+
+async def _watch_responder(
+    service: Service, _: Lease, responder: OcspResponderCertificate, ended: trio.Event
+) -> None:
+    while True:
+        await trio.sleep(RESPONDER_CHECK_SECONDS)
+        if (await trio.to_thread.run_sync(_responder, service)).number != responder.number:
+            service.log.info("responder-changed")
+            ended.set()
+
+
+def _take(service: Service, share: tuple[int, int], holder: str) -> Lease | None:
+    now = service.context.clock.now()
+    name = f"pre-signing/{share[0]}/{share[1]}"
+    with service.context.store.write() as connection:
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        return take_lease(connection, name, holder=holder, now=now, until=until)
+
+
+def _give_back(service: Service, lease: Lease) -> None:
+    with service.context.store.write() as connection:
+        give_back(connection, lease, service.context.clock.now())
+
+
+def _responder(service: Service) -> OcspResponderCertificate:
+    context = service.context
+    with context.store.read() as connection:
+        responders = ocsp_responders(connection, context.authority.issuer.algorithm)
+    responder = responder_in_charge(responders, context.clock.now())
+    if responder is None:
+        raise HomeUnusable("no OCSP responder certificate is valid now", place=str(context.home.certificates))
+    return responder
+
+
+def _share(text: str) -> tuple[int, int]:
+    place, count = text.split("/")
+    return int(place), int(count)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this process beside the home."""
+    parser.add_argument("--share", default="0/1", help="which of how many signers this is, such as 0/2")
+    parser.add_argument("--once", action="store_true", help="end when nothing is left to sign")
+    parser.add_argument("--sessions", type=int)
+
+
+if __name__ == "__main__":
+    run_service("pre-signer", serve, add_arguments)
