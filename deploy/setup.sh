@@ -5,28 +5,39 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
 
-packages=(python3-venv softhsm2 openssl gcc libc6-dev libp11-kit-dev)
 missing=()
-for package in "${packages[@]}"; do
-    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-done
-have() { command -v "$1" >/dev/null 2>&1; }
+# need PACKAGE COMMAND...: the command shows that what we want of the package is there; a machine may have it without Debian's
+need() {
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+has() { command -v "$1"; }
+has_java_compiler() { java --list-modules | grep '^jdk.compiler@'; }
+
+need python3-venv python3 -c 'import ensurepip'
+need softhsm2 has softhsm2-util
+need openssl has openssl
+need gcc has gcc
+need libc6-dev test -f /usr/include/stdio.h
+need libp11-kit-dev test -f /usr/include/p11-kit-1/p11-kit/pkcs11.h
+# the judges of the tests (tests/judges), and the load of the benchmarks
+need gnutls-bin has ocsptool
+need libnss3-tools has vfychain
+need openjdk-17-jdk-headless has_java_compiler
+need wrk has wrk
+
 if [ ${#missing[@]} -gt 0 ]; then
-    # A machine may have the programs without Debian's packages of them.
-    if have softhsm2-util && have openssl && have gcc && [ -f /usr/include/p11-kit-1/p11-kit/pkcs11.h ] \
-        && python3 -c 'import ensurepip' 2>/dev/null; then
-        :
-    elif have apt-get; then
-        root=()
-        [ "$(id -u)" = 0 ] || root=(sudo)
-        echo "installing: ${missing[*]}"
-        export DEBIAN_FRONTEND=noninteractive
-        "${root[@]}" apt-get update -qq
-        "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    else
-        echo "sealmint needs: SoftHSM 2, the OpenSSL command line, gcc, the p11-kit headers, Python 3.11 with venv; install them and call again" >&2
+    if ! has apt-get >/dev/null; then
+        echo "sealmint needs what Debian has in: ${missing[*]}; install it and call again" >&2
         exit 1
     fi
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo)
+    echo "installing: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
