@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.authority.context import AuthorityContext
@@ -127,21 +129,10 @@ class PreSigning:
                 return Candidates()
             units = [entry.subject for entry in entries if entry.kind == ChangeKind.ISSUED]
             cards = [card for card in cards_of_units(connection, units) if self._is_mine(card)]
-            return Candidates(
-                self._without_answer(standings_of_cards(connection, cards)), entries[-1].sequence
-            )
+            return Candidates(_without_answer(connection, cards), entries[-1].sequence)
 
     def _is_mine(self, card_id: int) -> bool:
         return card_id % self._share[1] == self._share[0]
-
-    def _without_answer(self, standings: Sequence[CardStanding]) -> list[int]:
-        with self._context.store.read() as connection:
-            answers = answers_of_cards(connection, [standing.card_id for standing in standings])
-        return [
-            standing.card_id
-            for standing in standings
-            if not record_of(standing, 0, answers.get(standing.card_id, b"")).answer
-        ]
 
     def note_read(self, read_until: int) -> None:
         """Note that everything up to an entry of the feed has its answer."""
@@ -282,6 +273,14 @@ class PreSigning:
             _renew_at(answer.card_id, answer.head) * 1_000_000,
             pack_answer(answer.head, signature),
         )
+
+
+def _without_answer(connection: Connection, cards: Sequence[int]) -> list[int]:
+    """The cards that have no answer, or one that does not cover all of their certificates."""
+    answers = answers_of_cards(connection, cards)
+    standings = standings_of_cards(connection, list(answers))
+    whole = {card.card_id for card in standings if record_of(card, 0, answers[card.card_id]).answer}
+    return [card for card in cards if card not in whole]
 
 
 def _renew_at(card_id: int, head: AnswerHead) -> int:

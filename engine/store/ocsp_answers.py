@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from engine.store.bulk_append import replace
+from engine.store.bulk_select import rows_of
 from engine.store.schema import card_status_revision, ocsp_answer, ocsp_batch
-from engine.store.standings import ASKED_AT_ONCE
 from engine.store.status_changes import ChangeKind, append_changes
 
 
@@ -43,12 +44,7 @@ def reserve_batch(
     return batch_id
 
 
-_STORE = text("""
-    INSERT INTO ocsp_answer (card_id, batch_id, responder_id, renew_at, answer)
-    VALUES (:card_id, :batch_id, :responder_id, :renew_at, :answer)
-    ON CONFLICT (card_id) DO UPDATE SET batch_id = excluded.batch_id, responder_id = excluded.responder_id,
-        renew_at = excluded.renew_at, answer = excluded.answer
-""")
+_COLUMNS = ("card_id", "batch_id", "responder_id", "renew_at", "answer")
 
 
 def store_answers(
@@ -70,7 +66,7 @@ def store_answers(
         (answer, revision) for answer, revision in answers if revisions.get(answer.card_id, 0) == revision
     ]
     if current:
-        connection.execute(_STORE, [answer._asdict() for answer, _ in current])
+        replace(connection, ocsp_answer, _COLUMNS, [answer for answer, _ in current])
         settle(connection, [(answer.card_id, revision) for answer, revision in current if revision])
     connection.execute(update(ocsp_batch).where(ocsp_batch.c.id == batch_id).values(completed_at=now))
     append_changes(connection, ChangeKind.ANSWERED, [batch_id], now)
@@ -90,28 +86,14 @@ def settle(connection: Connection, cards: Sequence[tuple[int, int]]) -> None:
 
 def revisions_of(connection: Connection, card_ids: Sequence[int]) -> dict[int, int]:
     """Return the revision of those cards that ever changed."""
-    found: dict[int, int] = {}
-    for start in range(0, len(card_ids), ASKED_AT_ONCE):
-        rows = connection.execute(
-            select(card_status_revision.c.card_id, card_status_revision.c.revision).where(
-                card_status_revision.c.card_id.in_(card_ids[start : start + ASKED_AT_ONCE])
-            )
-        )
-        found.update((card_id, revision) for card_id, revision in rows)
-    return found
+    statement = "SELECT card_id, revision FROM card_status_revision WHERE card_id IN ({places})"
+    return {row[0]: row[1] for row in rows_of(connection, statement, card_ids)}
 
 
 def answers_of_cards(connection: Connection, card_ids: Sequence[int]) -> dict[int, bytes]:
     """Return the packed answers of cards that have one."""
-    found: dict[int, bytes] = {}
-    for start in range(0, len(card_ids), ASKED_AT_ONCE):
-        rows = connection.execute(
-            select(ocsp_answer.c.card_id, ocsp_answer.c.answer).where(
-                ocsp_answer.c.card_id.in_(card_ids[start : start + ASKED_AT_ONCE])
-            )
-        )
-        found.update((card_id, answer) for card_id, answer in rows)
-    return found
+    statement = "SELECT card_id, answer FROM ocsp_answer WHERE card_id IN ({places})"
+    return {row[0]: row[1] for row in rows_of(connection, statement, card_ids)}
 
 
 def answers_of_card_range(connection: Connection, after: int, until: int) -> dict[int, bytes]:
@@ -126,13 +108,8 @@ def answers_of_card_range(connection: Connection, after: int, until: int) -> dic
 
 def cards_of_batches(connection: Connection, batch_ids: Sequence[int]) -> list[int]:
     """Return the cards whose stored answer is of one of the batches."""
-    cards: list[int] = []
-    for start in range(0, len(batch_ids), ASKED_AT_ONCE):
-        part = batch_ids[start : start + ASKED_AT_ONCE]
-        cards += connection.execute(
-            select(ocsp_answer.c.card_id).where(ocsp_answer.c.batch_id.in_(part))
-        ).scalars()
-    return cards
+    statement = "SELECT card_id FROM ocsp_answer WHERE batch_id IN ({places})"
+    return [card_id for (card_id,) in rows_of(connection, statement, batch_ids)]
 
 
 def cards_to_renew(connection: Connection, now: int, limit: int, share: tuple[int, int]) -> list[int]:

@@ -6,26 +6,24 @@ feed move in one transaction, or none does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from engine.store.bulk_append import append
+from engine.store.bulk_select import ASKED_AT_ONCE as ASKED_AT_ONCE
+from engine.store.bulk_select import rows_of
 from engine.store.schema import (
     CertificateState,
     card_status_revision,
     certificate_status,
     crl_entry,
-    item,
     to_microseconds,
 )
 from engine.store.status_changes import ChangeKind, append_changes
-
-ASKED_AT_ONCE = 500
-"""Numbers in one question; see claims.ASKED_AT_ONCE."""
 
 
 class Standing(NamedTuple):
@@ -74,33 +72,27 @@ def standings_of_cards(connection: Connection, card_ids: Sequence[int]) -> list[
         connection: a snapshot or a writing transaction.
         card_ids: the cards.
     """
-    found: list[CardStanding] = []
-    for part in _parts(sorted(set(card_ids))):
-        names = {f"c{place}": card_id for place, card_id in enumerate(part)}
-        found += _standings(connection, f"item.card_id IN ({', '.join(f':{name}' for name in names)})", names)
-    return found
+    return _by_card(
+        rows_of(connection, _BY_CARD.format(which="item.card_id IN ({places})"), sorted(set(card_ids)))
+    )
 
 
 def standings_of_card_range(connection: Connection, after: int, until: int) -> list[CardStanding]:
     """Return the standing of each card with an issued certificate whose number is in the range (after, until]."""
     which = "item.card_id > :after AND item.card_id <= :until"
-    return _standings(connection, which, {"after": after, "until": until})
+    rows = connection.execute(text(_BY_CARD.format(which=which)), {"after": after, "until": until})
+    return _by_card(rows.fetchall())
 
 
-def _standings(connection: Connection, which: str, parameters: dict[str, int]) -> list[CardStanding]:
+def _by_card(rows: Iterable[Sequence[Any]]) -> list[CardStanding]:
     found: list[CardStanding] = []
     last = 0
-    for values in connection.execute(text(_BY_CARD.format(which=which)), parameters):
+    for values in rows:
         if values[1] != last:
             last = values[1]
             found.append(CardStanding(last, values[8]))
         found[-1].certificates.append(Standing._make(values[:8]))
     return found
-
-
-def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), ASKED_AT_ONCE):
-        yield numbers[start : start + ASKED_AT_ONCE]
 
 
 class NewStanding(NamedTuple):
@@ -200,16 +192,14 @@ def cards_owed_an_answer(connection: Connection, limit: int, share: tuple[int, i
 
 def cards_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int]:
     """Return the cards of items, each once."""
-    cards: set[int] = set()
-    for part in _parts(sorted(set(item_ids))):
-        cards.update(connection.execute(select(item.c.card_id).where(item.c.id.in_(part))).scalars())
-    return sorted(cards)
+    statement = "SELECT DISTINCT card_id FROM item WHERE id IN ({places})"
+    return sorted({card_id for (card_id,) in rows_of(connection, statement, sorted(set(item_ids)))})
 
 
 def cards_of_units(connection: Connection, unit_ids: Sequence[int]) -> list[int]:
     """Return the cards of work units that have an issued certificate, each once."""
-    cards: set[int] = set()
-    for part in _parts(sorted(set(unit_ids))):
-        issued = select(item.c.card_id).join(certificate_status, certificate_status.c.item_id == item.c.id)
-        cards.update(connection.execute(issued.where(item.c.unit_id.in_(part))).scalars())
-    return sorted(cards)
+    statement = """
+        SELECT DISTINCT item.card_id FROM item JOIN certificate_status status ON status.item_id = item.id
+        WHERE item.unit_id IN ({places})
+    """
+    return sorted({card_id for (card_id,) in rows_of(connection, statement, sorted(set(unit_ids)))})

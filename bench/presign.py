@@ -1,0 +1,222 @@
+"""Signing OCSP answers ahead against the token's raw rate, in the same run.
+
+    python -m bench.presign [--cards N] [--signers N] [--sessions N] [--json FILE]
+
+A home of its own with a SoftHSM token and synthetic certificates, two to a card. Pre-signer processes sign for all of
+them; every few seconds they are stopped where they are (SIGSTOP), the raw rate of the token is measured with a C program
+on the same module and key, and they go on. Then a certificate of each of `--revoked` cards is revoked, and the signatures
+that this makes necessary are measured the same way. The time is from the first batch recorded to the last one stored,
+less the time stopped: read, laid out, recorded, signed, verified, stored, audited, durable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from bench.issuance import raw_rates, sealmint
+from bench.machine import describe_machine
+from bench.raw_signer import RawSigner, build_raw_signer
+from bench.synthetic_certificates import add_certificates, cards_of
+from engine.authority.context import AuthorityContext
+from engine.cli.opening import open_context
+from engine.store.schema import CertificateState, ocsp_answer, ocsp_batch, to_microseconds
+from engine.store.standings import NewStanding, change_standings, standings_of_cards
+
+CESSATION = 5
+"""cessationOfOperation (RFC 5280 section 5.3.1)."""
+
+
+@dataclass
+class Phase:
+    """What one round of signing took."""
+
+    signatures: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    raw: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def raw_per_second(self) -> float:
+        """The better of the two shapes, over all slices."""
+        return max(statistics.fmean(rates[shape] for rates in self.raw) for shape in self.raw[0])
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of the round."""
+        rate = self.signatures / self.seconds
+        return {
+            "signatures": self.signatures,
+            "seconds": round(self.seconds, 2),
+            "signed_per_second": round(rate, 1),
+            "raw_per_second": round(self.raw_per_second, 1),
+            "ratio": round(rate / self.raw_per_second, 4),
+            "cpu_us_per_signature": round(self.cpu_seconds * 1e6 / self.signatures, 1),
+            "raw_by_slice": self.raw,
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark and write its JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cards", type=int, default=50_000)
+    parser.add_argument("--revoked", type=int, default=10_000)
+    parser.add_argument("--signers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--sessions", type=int, default=1)
+    parser.add_argument("--slice", type=float, default=2.0, help="seconds between raw measurements")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    machine = describe_machine()
+    directory = Path(tempfile.mkdtemp(prefix="bench-presign-"))
+    try:
+        result = {**measure(directory / "home", options), "machine": machine, "command": " ".join(sys.argv)}
+    finally:
+        shutil.rmtree(directory)
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    print(json.dumps({k: v for k, v in result.items() if k != "machine"}, indent=2, default=str))
+
+
+def measure(home: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Make the home, sign for every card, revoke, sign again; return the figures."""
+    sealmint("init", "--home", str(home))
+    with open_context(home) as context:
+        certificates = len(add_certificates(context, options.cards))
+        raw = ocsp_raw_signer(context)
+        first = sign_all(context, raw, options)
+        answers = counted(context)[0]
+        revoke(context, options.revoked)
+        changed = sign_all(context, raw, options)
+    figures = first.figures()
+    return {
+        "cards": options.cards,
+        "certificates": certificates,
+        "answers": answers,
+        "signatures_per_card": round(first.signatures / options.cards, 4),
+        "signatures_per_certificate": round(first.signatures / certificates, 4),
+        **figures,
+        "after_revocation": changed.figures(),
+        "signers": options.signers,
+        "sessions": options.sessions,
+    }
+
+
+def ocsp_raw_signer(context: AuthorityContext) -> RawSigner:
+    """Build the C program for the home's own token and OCSP key."""
+    token = context.configuration.token
+    return RawSigner(
+        program=build_raw_signer(),
+        module=token.module,
+        environment=token.environment,
+        pin_file=Path(str(token.pin_file)),
+        token_label=token.label,
+        key_label=context.configuration.keys.ocsp,
+    )
+
+
+def sign_all(context: AuthorityContext, raw: RawSigner, options: argparse.Namespace) -> Phase:
+    """Run the signers until nothing is left to sign, with the raw rate measured in between."""
+    phase = Phase(raw=[raw_rates(raw)])
+    before = counted(context)[1]
+    children = os.times()
+    began = time.time()
+    signers = [start_signer(context.home.path, place, options) for place in range(options.signers)]
+    stopped: list[tuple[float, float]] = []
+    try:
+        while any(signer.poll() is None for signer in signers):
+            time.sleep(options.slice)
+            alive = [signer for signer in signers if signer.poll() is None]
+            if len(alive) == len(signers) and counted(context)[1] > before:
+                stopped.append(stop_and_measure(alive, raw, phase))
+    finally:
+        for signer in signers:
+            signer.kill()
+            signer.wait()
+    if any(signer.returncode for signer in signers):
+        raise SystemExit("a signer failed")
+    ended = os.times()
+    phase.cpu_seconds = ended.children_user + ended.children_system - children.children_user
+    phase.cpu_seconds -= children.children_system + sum(len(raw) for raw in phase.raw) * 0
+    phase.signatures = counted(context)[1] - before
+    start, end = batch_times(context, began)
+    phase.seconds = end - start - sum(max(0.0, min(b, end) - max(a, start)) for a, b in stopped)
+    return phase
+
+
+def start_signer(home: Path, place: int, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    """Start one pre-signer process that ends when nothing is left."""
+    command = [sys.executable, "-P", "-m", "engine.status.pre_signer", "--home", str(home), "--once"]
+    command += ["--share", f"{place}/{options.signers}", "--sessions", str(options.sessions)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+
+def stop_and_measure(
+    signers: Sequence[subprocess.Popen[bytes]], raw: RawSigner, phase: Phase
+) -> tuple[float, float]:
+    """Stop the signers, measure the raw rate, let them go on; return when they stood."""
+    start = time.time()
+    try:
+        for signer in signers:
+            signer.send_signal(signal.SIGSTOP)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one of them holds a lock of SoftHSM's
+            phase.raw.append(raw_rates(raw))
+    finally:
+        for signer in signers:
+            signer.send_signal(signal.SIGCONT)
+    return start, time.time()
+
+
+def counted(context: AuthorityContext) -> tuple[int, int]:
+    """Return how many answers are stored, and how many digests were ever recorded."""
+    with context.store.read() as connection:
+        answers = connection.execute(select(func.count()).select_from(ocsp_answer)).scalar_one()
+        octets = connection.execute(select(func.sum(func.length(ocsp_batch.c.digests)))).scalar_one() or 0
+    return answers, octets // 32
+
+
+def batch_times(context: AuthorityContext, after: float) -> tuple[float, float]:
+    """Return when the first batch after a time was recorded and the last one stored."""
+    with context.store.read() as connection:
+        rows = connection.execute(select(ocsp_batch.c.reserved_at, ocsp_batch.c.completed_at)).all()
+    times = [(row.reserved_at.timestamp(), row.completed_at.timestamp()) for row in rows]
+    new = [(reserved, completed) for reserved, completed in times if reserved >= after]
+    return min(reserved for reserved, _ in new), max(completed for _, completed in new)
+
+
+def revoke(context: AuthorityContext, count: int) -> None:
+    """Revoke the first certificate of each of so many cards."""
+    done = 0
+    for cards in cards_of(context.store, 1_000):
+        cards = cards[: count - done]
+        if not cards:
+            return
+        now = context.clock.now()
+        with context.store.write() as connection:
+            standings = standings_of_cards(connection, cards)
+            since = to_microseconds(now)
+            revoked = [
+                NewStanding(standing.certificates[0], CertificateState.REVOKED, since, CESSATION)
+                for standing in standings
+            ]
+            change_standings(connection, revoked, now)
+        done += len(cards)
+
+
+if __name__ == "__main__":
+    main()
