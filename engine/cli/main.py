@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import typer
 from typer import rich_utils
 
-from engine.cli import audit, card_centre, certificates, initialisation, register, runs, token
+from engine.cli import audit, card_centre, certificates, crl, entities, initialisation, register, runs, token
 from engine.cli.output import EXIT_INTERRUPTED, explain, write_json_error
 from engine.errors import SealmintError, the_sealmint_error
 from engine.process_hardening import forbid_cores
@@ -30,7 +30,9 @@ app.command("init")(initialisation.init)
 app.add_typer(register.app, name="register")
 app.add_typer(runs.app, name="run")
 app.add_typer(certificates.app, name="cert")
+app.add_typer(entities.app, name="entity")
 app.add_typer(card_centre.app, name="card-centre")
+app.add_typer(crl.app, name="crl")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
 for _command in entry_points(

@@ -1,0 +1,241 @@
+"""Making and publishing the CRL of a scope (docs/crl-cycle.md).
+
+    lease     one generator of the scope over all hosts
+    draft     entries spooled from one snapshot, number and digest known
+    reserve   number and digest committed with their audit record
+    sign      the token signs the digest, the signature is verified
+    write     the file, under another name, durable
+    publish   renamed and recorded in one transaction that holds the lease
+
+What is killed in between is healed by the next CRL: the number that was reserved is never used again.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import trio
+
+from engine.algorithms import SignatureAlgorithm
+from engine.audit.events import Event
+from engine.audit.log import append_record
+from engine.authority.context import AuthorityContext
+from engine.errors import LeaseLost, TokenError
+from engine.pkcs11.keys import KeyReference
+from engine.pkcs11.lanes import Lane
+from engine.pkcs11.session_pool import SessionPool
+from engine.status.crl_draft import Draft, Drafts, draft_lists
+from engine.status.crl_scopes import CrlIssuer, CrlScope, crl_issuers
+from engine.status.crl_spool import files_in, partial_of, put_in_place
+from engine.store.crls import NewIssue, complete_issue, reserve_issues
+from engine.store.leases import Lease, check_lease, give_back, take_lease
+from engine.x509.certificate import verifier
+from engine.x509.revocation_list import frame_signed
+
+LEASE_TIME = timedelta(minutes=2)
+"""How long a scope is held: ten times what a CRL of a million entries takes (bench.crl). Whoever takes longer loses
+nothing unless another host wants the scope; after a crash this host goes on at once, others wait so long."""
+
+SignDigests = Callable[[KeyReference, SignatureAlgorithm, Sequence[bytes]], Awaitable[list[bytes]]]
+"""Signs digests; without any it only makes sure that it could. Raises TokenError."""
+
+
+def pool_signer(pool: SessionPool) -> SignDigests:
+    """Return a signer over a pool, in the urgent lane."""
+
+    async def sign(key: KeyReference, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> list[bytes]:
+        outcomes = await pool.sign_digests(digests, key=key, algorithm=algorithm, lane=Lane.URGENT)
+        signatures = []
+        for outcome in outcomes:
+            if isinstance(outcome, TokenError):
+                raise outcome
+            signatures.append(outcome)
+        return signatures
+
+    return sign
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedIssue:
+    """A certificate list that was published just now."""
+
+    scope: str
+    path: Path
+    issue: NewIssue
+    file_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    draft: Draft
+    issue_id: int
+    signature: bytes
+    partial: Path
+    sha256: bytes
+
+
+class CrlGenerator:
+    """Publishes the CRLs of scopes.
+
+    Args:
+        context: the record, the settings, and who acts.
+        sign: signs digests with the CA's keys.
+    """
+
+    def __init__(self, context: AuthorityContext, sign: SignDigests) -> None:
+        self._context = context
+        self._sign = sign
+        self._issuers = crl_issuers(context.authority)
+        self._directory = Path(context.configuration.crl.directory)
+        # The same for every process of this home, of which a lock lets in one: a restart need not wait for a lease.
+        self._holder = f"{socket.gethostname()}:{context.home.path}"
+
+    async def publish(self, scope_id: int, *, only_if_needed: bool = False) -> list[PublishedIssue]:
+        """Make the CRL of a scope (with deltas configured: and its delta), and publish it.
+
+        Args:
+            scope_id: the scope.
+            only_if_needed: do nothing when no scheduled CRL is due and no status has changed.
+
+        Returns:
+            What was published.
+
+        Raises:
+            HomeUnusable: another process of this home publishes the scope now, or a file cannot be written.
+            LeaseLost: another host publishes it now, or has taken over meanwhile.
+            ClockWrong: the clock stands before the newest record; nothing was reserved.
+            ConfigurationInvalid: the scope's CA key is not at hand, or its file would be another scope's.
+            TokenError: the token does not sign. `SignerUnavailable`: later it may.
+            SignatureInvalid: the token signed wrongly; nothing was published.
+            StoreError: the record refused.
+
+        Cancelled or killed at any point, what was published before stays in place, and a number that was reserved is
+        used up.
+        """
+        authority = self._context.authority
+        # A token that is away is noticed before a number is used up on it.
+        await self._sign(authority.ca.key, authority.issuer.algorithm, [])
+        with self._context.home.lock(f"crl-{scope_id}", "publishing a CRL"):
+            lease = await trio.to_thread.run_sync(self._take, scope_id)
+            try:
+                return await self._publish(scope_id, lease, only_if_needed)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._give_back, lease)
+
+    async def _publish(self, scope_id: int, lease: Lease, only_if_needed: bool) -> list[PublishedIssue]:
+        drafts = await trio.to_thread.run_sync(self._draft, scope_id, only_if_needed)
+        try:
+            if not drafts.lists:
+                return []
+            issue_ids = await trio.to_thread.run_sync(self._reserve, drafts, lease)
+            signatures = await self._signatures(drafts.scope.issuer, drafts.lists)
+            written = await trio.to_thread.run_sync(self._write, drafts, issue_ids, signatures, lease.fence)
+        finally:
+            drafts.close()
+        await trio.to_thread.run_sync(self._put_in_place, drafts.scope, written, lease)
+        return [
+            PublishedIssue(drafts.scope.name, one.draft.paths[0], one.draft.new, one.sha256)
+            for one in written
+        ]
+
+    def _take(self, scope_id: int) -> Lease:
+        now = self._context.clock.now()
+        name = f"crl/{scope_id}"
+        with self._context.store.write() as connection:
+            lease = take_lease(connection, name, holder=self._holder, now=now, until=now + LEASE_TIME)
+        if lease is None:
+            raise LeaseLost("another host publishes this CRL now", place=f"lease {name}")
+        return lease
+
+    def _give_back(self, lease: Lease) -> None:
+        with self._context.store.write() as connection:
+            give_back(connection, lease, self._context.clock.now())
+
+    def _draft(self, scope_id: int, only_if_needed: bool) -> Drafts:
+        with files_in(self._directory):
+            return draft_lists(self._context, self._issuers, scope_id, only_if_needed=only_if_needed)
+
+    def _reserve(self, drafts: Drafts, lease: Lease) -> list[int]:
+        new = [draft.new for draft in drafts.lists]
+        with self._context.store.write() as connection:
+            check_lease(connection, lease)
+            issue_ids = reserve_issues(connection, drafts.scope.row, new, self._context.clock.now())
+            append_record(
+                connection,
+                self._context.clock,
+                Event.CRL_RESERVED,
+                actor=self._context.actor,
+                body=_body(drafts.scope, new, [{"tbs_digest": one.tbs_digest.hex()} for one in new]),
+            )
+        return issue_ids
+
+    async def _signatures(self, issuer: CrlIssuer, drafts: Sequence[Draft]) -> list[bytes]:
+        digests = [draft.new.tbs_digest for draft in drafts]
+        algorithm = issuer.issuer.algorithm
+        signatures = await self._sign(issuer.key, algorithm, digests)
+        verify = verifier(issuer.public_key, algorithm, of_digests=True)
+        for digest, signature in zip(digests, signatures, strict=True):
+            verify(digest, signature)
+        return signatures
+
+    def _write(
+        self, drafts: Drafts, issue_ids: Sequence[int], signatures: Sequence[bytes], fence: int
+    ) -> list[_Written]:
+        algorithm = drafts.scope.issuer.issuer.algorithm
+        written = []
+        with files_in(self._directory):
+            for draft, issue_id, signature in zip(drafts.lists, issue_ids, signatures, strict=True):
+                frame, around = draft.frame, frame_signed(draft.tbs_octets, algorithm, signature)
+                partial = partial_of(draft.paths[0], fence)
+                sha256 = draft.spool.write(partial, around.before + frame.before, frame.after + around.after)
+                written.append(_Written(draft, issue_id, signature, partial, sha256))
+        return written
+
+    def _put_in_place(self, scope: CrlScope, written: Sequence[_Written], lease: Lease) -> None:
+        """Rename the files while the lease's row is held, so that no late process puts an older CRL over a newer."""
+        with files_in(self._directory), self._context.store.write() as connection:
+            check_lease(connection, lease)
+            for one in written:
+                complete_issue(
+                    connection,
+                    one.issue_id,
+                    signature=one.signature,
+                    file_sha256=one.sha256,
+                    published_at=self._context.clock.now(),
+                )
+            append_record(
+                connection,
+                self._context.clock,
+                Event.CRL_PUBLISHED,
+                actor=self._context.actor,
+                body=_body(
+                    scope,
+                    [one.draft.new for one in written],
+                    [{"file_sha256": one.sha256.hex()} for one in written],
+                ),
+            )
+            # Last: what the database refuses leaves the file of before in place.
+            for one in written:
+                put_in_place(one.partial, one.draft.paths, lease.fence)
+
+
+def _body(
+    scope: CrlScope, issues: Sequence[NewIssue], digests: Sequence[dict[str, str]]
+) -> dict[str, object]:
+    """What the audit records of a CRL say."""
+    return {
+        "scope": scope.name,
+        "ca_key": scope.row.issuer_key_identifier.hex(),
+        "number": issues[0].number,
+        "this_update": issues[0].this_update.isoformat(),
+        "feed_sequence": issues[0].feed_sequence,
+        "lists": [
+            {"base_number": issue.base_number, "entries": issue.entries, **digest}
+            for issue, digest in zip(issues, digests, strict=True)
+        ],
+    }
