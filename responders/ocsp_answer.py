@@ -14,12 +14,13 @@ from engine.config import Configuration
 from engine.errors import StoreError
 from engine.status.card_record import SERIAL_OCTETS
 from engine.status.parties import KnownIssuer
-from engine.status.status_store import CertificateStanding, Freshness, PresignedAnswer
+from engine.status.status_store import PresignedAnswer
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.known_questions import KnownIssuers, questions_before_serial
+from responders.fresh_status import FreshStatus, StatusReading
+from responders.known_questions import questions_before_serial
 from responders.ocsp_request import AskedCertificate, MalformedRequest, Question, parse_request
 from responders.retention import oldest_end
-from responders.signature_choice import DEFAULT_ALGORITHM, chosen_algorithm
+from responders.signature_choice import chosen_algorithm
 
 
 class Caching(NamedTuple):
@@ -47,31 +48,6 @@ TRY_LATER = _error(ResponseStatus.TRY_LATER)
 UNAUTHORIZED = _error(ResponseStatus.UNAUTHORIZED)
 
 
-class StatusReading(Protocol):
-    """What a `StatusReader` does, as far as answers need it."""
-
-    @property
-    def issuers(self) -> tuple[KnownIssuer, ...]:
-        """The CA keys that are answered for."""
-        ...
-
-    def presigned(self, issuer: int, serial: bytes, now: int) -> PresignedAnswer | None:
-        """The signed answer for a certificate; None where there is none to be used."""
-        ...
-
-    def standing(self, issuer: int, serial: bytes) -> CertificateStanding | None:
-        """What a certificate is worth; None where it was never issued."""
-        ...
-
-    def freshness(self) -> Freshness:
-        """When the store was last known to be current."""
-        ...
-
-    def reopen_if_replaced(self) -> bool:
-        """Change over to a rebuilt store."""
-        ...
-
-
 class LiveSigning(Protocol):
     """Whoever answers what was not signed ahead: `LiveSigner`."""
 
@@ -85,7 +61,7 @@ class OcspResponder:
 
     Args:
         reader: the host's status store.
-        configuration: the settings of `[ocsp]`.
+        configuration: the settings of `[ocsp]`, and with what answers are signed ahead.
         clock: tells the time.
         live: the live signer, or None.
     """
@@ -95,13 +71,13 @@ class OcspResponder:
     ) -> None:
         self._reader = reader
         self._settings = configuration.ocsp
+        self._algorithm = configuration.x509.signature_algorithm
         self._covered = frozenset(configuration.ocsp.hashes)
         self._clock = clock
         self._live = live
+        self._status = FreshStatus(reader, configuration.ocsp.stale_seconds)
         self._looked_at = -1
-        self._is_fresh = False
-        self._issuers: tuple[KnownIssuer, ...] | None = None
-        self._known = KnownIssuers(())
+        self._issuers: tuple[KnownIssuer, ...] = ()
         self._before_serial: dict[bytes, int] = {}
         self._recognised: dict[bytes, int] = {}  # empty while the store is not fresh
 
@@ -145,17 +121,13 @@ class OcspResponder:
         return live
 
     def _look(self, now: int) -> None:
-        """Once a second, see whether the store is another one, has other issuers, and is current."""
         self._looked_at = now
         self._recognised = {}
-        self._is_fresh = False
-        self._reader.reopen_if_replaced()
-        if self._reader.issuers is not self._issuers:
-            self._issuers = self._reader.issuers
-            self._known = KnownIssuers(self._issuers)
+        self._status.look(now)
+        if self._status.issuers is not self._issuers:
+            self._issuers = self._status.issuers
             self._before_serial = questions_before_serial(self._issuers, self._covered)
-        self._is_fresh = now - self._reader.freshness().written_at <= self._settings.stale_seconds
-        if self._is_fresh:
+        if self._status.is_fresh:
             self._recognised = self._before_serial
 
     def _considered(self, request: bytes, now: int, *, has_live: bool) -> OcspAnswer | None:
@@ -163,11 +135,11 @@ class OcspResponder:
             question = parse_request(request)
         except MalformedRequest:
             return MALFORMED
-        issuers = [self._known.of(asked) for asked in question.asked]
+        issuers = [self._status.known.of(asked) for asked in question.asked]
         named = [issuer.index for issuer in issuers if issuer is not None]
         if len(named) < len(issuers):
             return UNAUTHORIZED
-        if not self._is_fresh:
+        if not self._status.is_fresh:
             return TRY_LATER
         if has_live and self._wants_live(question):
             return None
@@ -182,7 +154,7 @@ class OcspResponder:
     def _wants_live(self, question: Question) -> bool:
         if question.nonce is not None and self._settings.nonce != "ignore":
             return True
-        return chosen_algorithm(question.preferred) is not DEFAULT_ALGORITHM
+        return chosen_algorithm(question.preferred, self._algorithm) is not self._algorithm
 
     def _without_live(self, asked: tuple[AskedCertificate, ...], issuers: list[int], now: int) -> OcspAnswer:
         """Nothing signed will do: tryLater where that may change, else unauthorized (RFC 5019 section 2.2.3)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+_YEAR_SECONDS = 31_557_600  # 365.25 days, as the pre-signer counts
 
 
 def oldest_end(now: int, archive_cutoff_years: int | None) -> int:
@@ -12,9 +12,4 @@ def oldest_end(now: int, archive_cutoff_years: int | None) -> int:
         now: seconds since the epoch: producedAt of the answer.
         archive_cutoff_years: `[ocsp].archive_cutoff_years`; None: no expired certificate is answered for.
     """
-    if archive_cutoff_years is None:
-        return now
-    moment = datetime.fromtimestamp(now, UTC)
-    # 29 February comes to 28 February of a year without one.
-    day = 28 if (moment.month, moment.day) == (2, 29) else moment.day
-    return int(moment.replace(year=moment.year - archive_cutoff_years, day=day).timestamp())
+    return now - (archive_cutoff_years or 0) * _YEAR_SECONDS

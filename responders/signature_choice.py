@@ -6,21 +6,18 @@ from collections.abc import Sequence
 
 from engine.algorithms import SignatureAlgorithm
 
-DEFAULT_ALGORITHM = SignatureAlgorithm.RSA_PKCS1_SHA256
-"""What answers signed ahead are signed with: engine.authority.signing.AUTHORITY_ALGORITHM, said again because a public
-responder does not even load what can speak to a token."""
-
-ALGORITHMS_OF_THE_KEY = frozenset(
-    {
-        SignatureAlgorithm.RSA_PKCS1_SHA256,
-        SignatureAlgorithm.RSA_PKCS1_SHA384,
-        SignatureAlgorithm.RSA_PKCS1_SHA512,
-    }
-)
-"""What the OCSP key signs with: it is RSA (CPS 6.3.2.1). RSA-PSS is left out: few relying parties verify it, and who
-prefers it lists others behind it."""
+_RSA_PKCS1 = frozenset(algorithm for algorithm in SignatureAlgorithm if algorithm.is_deterministic)
+"""RSA-PSS is left out, although an RSA key could: few relying parties verify it, and who wants it lists others too."""
 
 
-def chosen_algorithm(preferred: Sequence[SignatureAlgorithm]) -> SignatureAlgorithm:
-    """Return the first algorithm of the client's list that there is a key for, else the default."""
-    return next((one for one in preferred if one in ALGORITHMS_OF_THE_KEY), DEFAULT_ALGORITHM)
+def chosen_algorithm(
+    preferred: Sequence[SignatureAlgorithm], default: SignatureAlgorithm
+) -> SignatureAlgorithm:
+    """Return the first algorithm of the client's list that the OCSP key can sign with.
+
+    Args:
+        preferred: the client's list, without what we do not know; may be empty.
+        default: with what answers are signed ahead; taken where the list has nothing for us.
+    """
+    possible = _RSA_PKCS1 if default in _RSA_PKCS1 else {default}
+    return next((one for one in preferred if one in possible), default)

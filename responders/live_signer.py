@@ -1,0 +1,152 @@
+"""The live signer: a process that holds sessions with the OCSP key and answers what was not signed ahead.
+
+    python -P -m responders.live_signer --home H
+
+It stands on an inner host, parses every request itself and reads standings from a status store of its own: whoever may
+connect may ask, and nothing else. The CA key is never opened here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import trio
+
+from engine.authority.ocsp_responders import ocsp_responders
+from engine.authority.role_certificates import prove_key
+from engine.authority.signing import open_pool, open_token
+from engine.errors import HomeUnusable, SealmintError, SignerFailed, StoreError
+from engine.pkcs11.session_pool import PoolExhausted
+from engine.status.service import Service, run_service
+from engine.status.status_store import StatusReader
+from responders.live_signing.digest_journal import INTERVAL_SECONDS, RETRY_SECONDS, DigestJournal
+from responders.live_signing.live_answers import LiveAnswers, Responder
+from responders.live_signing.server import LiveSigningServer
+from responders.live_signing.streams import open_listeners
+
+LOCK = "live-signer"
+STORE_LOOK_SECONDS = 1.0
+"""Between two looks for a status store that is not there yet, or for a new responder certificate. A guess."""
+
+
+class ToBeReplaced(SignerFailed):
+    """Nothing is wrong that a new process would not put right: its supervisor starts one at once."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+async def serve(service: Service) -> None:
+    """Sign live answers until told to stop; what was asked by then is answered.
+
+    Raises:
+        ToBeReplaced: sessions are stuck for good, or another responder certificate is in charge.
+        TokenError: the token refuses for good, or cannot be opened.
+        ConfigurationInvalid: there is no live signer in the settings, or its address cannot be listened at.
+        HomeUnusable: another live signer is at work on this home.
+    """
+    context = service.context
+    pin = service.pin()
+    with context.home.lock(LOCK, "signing OCSP answers"):
+        journal = DigestJournal(context.home.checkpoints, context.store, context.clock, context.actor)
+        for name in await trio.to_thread.run_sync(journal.record_left_over):
+            service.log.info("journal-recorded", file=name)
+        opened = await _status_store(service)
+        if opened is None:
+            return
+        reader, responders = opened
+        settings, home = context.configuration.ocsp, context.home
+        token = await trio.to_thread.run_sync(open_token, home, context.configuration)
+        for responder in responders:
+            await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
+        keys = [responder.key for responder in responders]
+        try:
+            async with open_pool(
+                home, context.configuration, token, pin, keys, settings.live_sessions
+            ) as pool:
+                answers = LiveAnswers(reader, responders, context.configuration, context.clock)
+                server = LiveSigningServer(answers, pool, journal, settings, service.log)
+                await _run(service, server, answers, journal)
+        finally:
+            with trio.CancelScope(shield=True):
+                await journal.close()
+            reader.close()
+    if isinstance(server.ended, PoolExhausted):
+        raise ToBeReplaced(server.ended.message, place=server.ended.place) from server.ended
+    if server.ended is not None:
+        raise server.ended
+
+
+async def _status_store(service: Service) -> tuple[StatusReader, list[Responder]] | None:
+    """Open the status store as soon as it is there and names a responder; None when told to stop before."""
+    told = False
+    while not service.stop.is_set():
+        try:
+            reader = StatusReader(Path(service.context.configuration.ocsp.status_store))
+            responders = await trio.to_thread.run_sync(_responders, service, reader)
+            if responders:
+                return reader, responders
+            reader.close()
+            message = "no OCSP responder is in charge"
+        except (HomeUnusable, StoreError) as error:
+            message = str(error)
+        if not told:
+            service.log.warning("waiting-for-status-store", message=message)
+            told = True
+        await service.pause(STORE_LOOK_SECONDS)
+    return None
+
+
+def _responders(service: Service, reader: StatusReader) -> list[Responder]:
+    """The responders that the store names as in charge, with the keys that the record names for them."""
+    in_charge = {issuer.responder for issuer in reader.issuers}
+    with service.context.store.read() as connection:
+        issued = ocsp_responders(connection, service.context.authority.issuer.algorithm)
+    return [Responder(one) for one in issued if one.role.certificate in in_charge]
+
+
+async def _run(
+    service: Service, server: LiveSigningServer, answers: LiveAnswers, journal: DigestJournal
+) -> None:
+    settings = service.context.configuration.ocsp
+    listeners = await open_listeners(settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_record, service, journal)
+        nursery.start_soon(_watch_responders, server, answers)
+        nursery.start_soon(_stop, service, server)
+        service.log.info("listening", address=settings.live_signer, sessions=settings.live_sessions)
+        await server.serve(listeners)
+        nursery.cancel_scope.cancel()
+
+
+async def _stop(service: Service, server: LiveSigningServer) -> None:
+    await service.stop.wait()
+    server.stopping.set()
+
+
+async def _record(service: Service, journal: DigestJournal) -> None:
+    """Have an audit record written every interval; where that fails nothing is signed until it succeeds."""
+    while True:
+        await trio.sleep(INTERVAL_SECONDS if journal.can_sign else RETRY_SECONDS)
+        could_sign = journal.can_sign
+        try:
+            await journal.record()
+        except SealmintError as error:
+            if could_sign:
+                service.log.error("audit-failed", error=type(error).__name__, message=str(error))
+        else:
+            if not could_sign:
+                service.log.info("audit-works-again")
+
+
+async def _watch_responders(server: LiveSigningServer, answers: LiveAnswers) -> None:
+    while True:
+        await trio.sleep(STORE_LOOK_SECONDS)
+        with contextlib.suppress(StoreError):  # answers are tryLater meanwhile
+            if answers.lacks_a_responder():
+                rule = "a new process opens the keys of those in charge"
+                server.end(ToBeReplaced("another OCSP responder is in charge", rule=rule))
+
+
+if __name__ == "__main__":
+    run_service("live-signer", serve)

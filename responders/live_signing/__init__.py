@@ -1,0 +1,1 @@
+"""Answers signed at the moment they are asked for: by a process of its own, reached over a stream."""

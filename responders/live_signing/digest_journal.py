@@ -1,0 +1,217 @@
+"""The account of live signatures: a digest in a file before each one, an audit record over the file now and then.
+
+A live answer cannot wait for a commit, and a record for each would fill the audit log. So the digest of what is about
+to be signed is appended to a journal, and at intervals a record says how many there are and what their digest is, which
+ties the file to the chain (decision 0025). A journal that a killed process left is recorded by the next one.
+
+    audit/live-ocsp/20260301T021500Z-4711.digests     one line for each message: its hash in lower-case hexadecimal,
+                                                      made with the hash of the signature algorithm
+    record ocsp.live-signed                           {"file", "offset", "octets", "count", "sha256"}: the lines in
+                                                      that part of the file, and SHA-256 over the part
+
+A journal that is recorded to its end may not be written any more: mode 0400.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import asdict, dataclass
+from datetime import UTC
+from pathlib import Path
+
+import orjson
+import trio
+from sqlalchemy import select
+
+from engine.audit.events import Event
+from engine.audit.log import append_record
+from engine.clock import Clock
+from engine.errors import SealmintError, StoreError
+from engine.store.database import Store
+from engine.store.schema import audit_record
+
+DIRECTORY = "live-ocsp"
+"""Under the home's `audit`."""
+
+SUFFIX = ".digests"
+INTERVAL_SECONDS = 60.0
+"""Between two audit records. A guess: what a record would cost for each answer is spread over a minute of them."""
+
+RETRY_SECONDS = 1.0
+"""Until a record that failed is tried again; nothing is signed meanwhile."""
+
+_LONGEST_OCTETS = 64 << 20
+"""Of a journal, after which the next one is begun. A guess: a million signatures."""
+
+_OPEN_MODE, _SEALED_MODE = 0o600, 0o400
+_NONE = -1  # no file is open
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPart:
+    """Lines of a journal that one record covers."""
+
+    file: str
+    offset: int
+    octets: int
+    count: int
+    sha256: str
+
+
+class DigestJournal:
+    """Journals digests, and records them. One for each home at a time: the caller holds the live signer's lock.
+
+    Args:
+        checkpoints: the home's `audit` directory.
+        store: the record.
+        clock: tells the time.
+        actor: who signs, for the audit log.
+
+    Attributes:
+        can_sign: False from when a record could not be written until it could: nothing may be signed (CPS 4.5.6).
+    """
+
+    def __init__(self, checkpoints: Path, store: Store, clock: Clock, actor: str) -> None:
+        self.can_sign = True
+        self._directory = checkpoints / DIRECTORY
+        self._directory.mkdir(exist_ok=True, mode=0o700)
+        self._store = store
+        self._clock = clock
+        self._actor = actor
+        self._descriptor = _NONE
+        self._path = self._directory
+        self._end = 0
+        self._pending: JournalPart | None = None
+        self._begin_part(0)
+
+    def _begin_part(self, offset: int) -> None:
+        self._offset = offset
+        self._count = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, digest: bytes) -> None:
+        """Write down what is about to be signed.
+
+        Args:
+            digest: the hash of the message, by the hash of the signature algorithm.
+
+        Raises:
+            StoreError: it could not be written down: do not sign.
+        """
+        line = digest.hex().encode("ascii") + b"\n"
+        try:
+            if self._descriptor == _NONE:
+                self._open()
+            self._append(line)
+        except OSError as error:
+            raise StoreError(
+                "the journal of live signatures cannot be written",
+                place=str(self._path),
+                value=error.strerror,
+            ) from error
+        self._end += len(line)
+        self._count += 1
+        self._hash.update(line)
+
+    def _open(self) -> None:
+        began = self._clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._path = self._directory / f"{began}-{os.getpid()}{SUFFIX}"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, _OPEN_MODE)
+        self._end = 0
+        self._begin_part(0)
+
+    def _append(self, line: bytes) -> None:
+        if os.write(self._descriptor, line) != len(line):  # the disk is full
+            os.ftruncate(self._descriptor, self._end)
+            raise OSError(0, "the disk is full")
+
+    async def record(self) -> None:
+        """Append an audit record over what was added since the last one; without any, nothing.
+
+        Raises:
+            SealmintError: it could not be written. `can_sign` is False until a later call succeeds.
+        """
+        if self._pending is None and self._count:
+            self._pending = JournalPart(
+                self._path.name, self._offset, self._end - self._offset, self._count, self._hash.hexdigest()
+            )
+            self._begin_part(self._end)
+        if self._pending is None:
+            return
+        try:
+            await trio.to_thread.run_sync(self._write_record, self._pending, self._descriptor)
+        except SealmintError:
+            self.can_sign = False
+            raise
+        self._pending = None
+        self.can_sign = True
+        if self._end >= _LONGEST_OCTETS and self._offset == self._end:
+            self._seal()
+
+    async def close(self) -> None:
+        """Record what is left, and end the journal.
+
+        Raises:
+            SealmintError: a record could not be written; the next process does it.
+        """
+        while self._pending is not None or self._count:
+            await self.record()
+        if self._descriptor != _NONE:
+            self._seal()
+
+    def _seal(self) -> None:
+        os.fchmod(self._descriptor, _SEALED_MODE)
+        os.close(self._descriptor)
+        self._descriptor = _NONE
+
+    def _write_record(self, part: JournalPart, descriptor: int) -> None:
+        if descriptor != _NONE:
+            os.fdatasync(descriptor)  # what the record says is there is there after a power cut too
+        with self._store.write() as connection:
+            append_record(
+                connection, self._clock, Event.OCSP_LIVE_SIGNED, actor=self._actor, body=asdict(part)
+            )
+
+    def record_left_over(self) -> list[str]:
+        """Record what killed processes journalled; return the names of their journals. Blocks.
+
+        Raises:
+            SealmintError: a record could not be written, or a journal not read.
+        """
+        left = []
+        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+            try:
+                if path == self._path or not stat.S_IMODE(path.stat().st_mode) & stat.S_IWUSR:
+                    continue
+                self._record_rest(path)
+                path.chmod(_SEALED_MODE)
+            except OSError as error:
+                message = "a journal of live signatures cannot be read"
+                raise StoreError(message, place=str(path), value=error.strerror) from error
+            left.append(path.name)
+        return left
+
+    def _record_rest(self, path: Path) -> None:
+        offset = self._recorded_until(path.name)
+        with path.open("rb") as file:
+            file.seek(offset)
+            rest = file.read()
+            if rest:
+                part = JournalPart(
+                    path.name, offset, len(rest), rest.count(b"\n"), hashlib.sha256(rest).hexdigest()
+                )
+                self._write_record(part, file.fileno())
+
+    def _recorded_until(self, name: str) -> int:
+        with self._store.read() as connection:
+            bodies = connection.execute(
+                select(audit_record.c.body).where(
+                    audit_record.c.event == Event.OCSP_LIVE_SIGNED.record_name,
+                    audit_record.c.body.contains(f'"file":"{name}"', autoescape=True),
+                )
+            ).scalars()
+            parts = [orjson.loads(body) for body in bodies]
+        return max((part["offset"] + part["octets"] for part in parts), default=0)
