@@ -9,17 +9,25 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from engine.cli import certificate_acts
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, people, table, write_json
 from engine.clock import TAIPEI
 from engine.errors import InputRejected
 from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import certificates
+from engine.status.history import CertificateStatus, status_of_items
 from engine.store.certificates import StoredCertificate, certificate_by_serial, certificates_of_entity
 from engine.store.runs import get_run
 from engine.x509.certificate import assemble
 
 app = typer.Typer(help="Issued certificates.", no_args_is_help=True)
+app.command("accept")(certificate_acts.accept)
+app.command("suspend")(certificate_acts.suspend)
+app.command("resume")(certificate_acts.resume)
+app.command("revoke")(certificate_acts.revoke)
+app.command("history")(certificate_acts.history)
+app.command("suspend-unaccepted")(certificate_acts.suspend_overdue)
 
 
 @app.command("show")
@@ -33,11 +41,13 @@ def show(
     """Show a certificate, or all of an entity's."""
     with open_context(home) as context:
         found = _find(context, which)
-        documents = [_document(context, stored) for stored in found]
+        with context.store.read() as connection:
+            statuses = status_of_items(connection, [stored.item_id for stored in found])
+        documents = [_document(context, stored, statuses[stored.item_id]) for stored in found]
     if as_json:
         write_json({"certificates": documents})
         return
-    names = ("serial", "usage", "subject", "not_after", "card_number")
+    names = ("serial", "usage", "subject", "not_after", "card_number", "state", "since")
     people.print(table(None, names, [[document[name] for name in names] for document in documents]))
     if len(documents) == 1:
         people.print(str(documents[0]["pem"]))
@@ -67,7 +77,7 @@ def _serial(text: str) -> bytes:
         ) from error
 
 
-def _document(context: RunContext, stored: StoredCertificate) -> dict[str, object]:
+def _document(context: RunContext, stored: StoredCertificate, status: CertificateStatus) -> dict[str, object]:
     der = assemble(stored.tbs, context.authority.issuer.algorithm, stored.signature)
     certificate = x509.load_der_x509_certificate(der)
     return {
@@ -80,6 +90,7 @@ def _document(context: RunContext, stored: StoredCertificate) -> dict[str, objec
         "not_after": certificate.not_valid_after_utc.astimezone(TAIPEI).isoformat(),
         "card_number": stored.card_number,
         "run": str(stored.run_id),
+        **certificate_acts.standing_document(status),
         "pem": certificate.public_bytes(Encoding.PEM).decode(),
     }
 

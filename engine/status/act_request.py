@@ -10,6 +10,7 @@ from engine.errors import InputRejected
 from engine.status.crl_reasons import REVOKING, CrlReason
 from engine.status.grounds import NOT_ACCEPTED, Ground, find_ground
 from engine.status.origins import NAMES_ITS_BODY, SCOPES, Origin, Scope, Verb
+from engine.store.schema import EPOCH
 
 TEXT_LIMIT = 200
 """Longest subject, document or body, in characters. A guess: an official document's number has some thirty."""
@@ -189,11 +190,11 @@ def _reason(request: ActRequest, ground: Ground) -> CrlReason | None:
 
 def _invalidity(request: ActRequest, now: datetime) -> datetime | None:
     moment = request.invalidity_at
-    if moment is not None and (request.verb is not Verb.REVOKE or moment > now):
+    if moment is not None and (request.verb is not Verb.REVOKE or not EPOCH <= moment <= now):
         raise InputRejected(
             "this act has no such invalidity date",
             place="invalidity_date",
             value=moment.isoformat(),
-            rule="RFC 5280 section 5.3.2: of a revocation, and never after it",
+            rule="RFC 5280 section 5.3.2: of a revocation, and not after it; not before 1970",
         )
     return moment
