@@ -3,10 +3,10 @@
     python -m bench.presign [--cards N] [--signers N] [--sessions N] [--json FILE]
 
 A home of its own with a SoftHSM token and synthetic certificates, two to a card. Pre-signer processes sign for all of
-them; every few seconds they are stopped where they are (SIGSTOP), the raw rate of the token is measured with a C program
-on the same module and key, and they go on. Then a certificate of each of `--revoked` cards is revoked, and the signatures
-that this makes necessary are measured the same way. The time is from the first batch recorded to the last one stored,
-less the time stopped: read, laid out, recorded, signed, verified, stored, audited, durable.
+them; every few seconds they are stopped where they are (SIGSTOP), the raw rate of the token is measured with a C
+program on the same module and key, and they go on. Then a certificate of each of `--revoked` cards is revoked, and the
+signatures that this makes necessary are measured the same way. The time is from the first batch recorded to the last
+one stored, less the time stopped: read, laid out, recorded, signed, verified, stored, audited, durable.
 """
 
 from __future__ import annotations
@@ -134,25 +134,21 @@ def sign_all(context: AuthorityContext, raw: RawSigner, options: argparse.Namesp
     """Run the signers until nothing is left to sign, with the raw rate measured in between."""
     phase = Phase(raw=[raw_rates(raw)])
     before = counted(context)[1]
-    children = os.times()
     began = time.time()
     signers = [start_signer(context.home.path, place, options) for place in range(options.signers)]
     stopped: list[tuple[float, float]] = []
     try:
-        while any(signer.poll() is None for signer in signers):
+        while alive := [signer for signer in signers if runs(signer)]:
             time.sleep(options.slice)
-            alive = [signer for signer in signers if signer.poll() is None]
+            alive = [signer for signer in alive if runs(signer)]
             if len(alive) == len(signers) and counted(context)[1] > before:
                 stopped.append(stop_and_measure(alive, raw, phase))
     finally:
         for signer in signers:
-            signer.kill()
-            signer.wait()
+            os.kill(signer.pid, signal.SIGKILL)  # not by its own method, which would wait for it
+            phase.cpu_seconds += cpu_of(signer)
     if any(signer.returncode for signer in signers):
         raise SystemExit("a signer failed")
-    ended = os.times()
-    phase.cpu_seconds = ended.children_user + ended.children_system - children.children_user
-    phase.cpu_seconds -= children.children_system + sum(len(raw) for raw in phase.raw) * 0
     phase.signatures = counted(context)[1] - before
     start, end = batch_times(context, began)
     phase.seconds = end - start - sum(max(0.0, min(b, end) - max(a, start)) for a, b in stopped)
@@ -166,6 +162,18 @@ def start_signer(home: Path, place: int, options: argparse.Namespace) -> subproc
     return subprocess.Popen(command, stdin=subprocess.PIPE)
 
 
+def runs(signer: subprocess.Popen[bytes]) -> bool:
+    """Whether a signer has not ended; it is not waited for, so that its CPU time can still be asked for."""
+    return os.waitid(os.P_PID, signer.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def cpu_of(signer: subprocess.Popen[bytes]) -> float:
+    """Wait for a signer and return the CPU seconds it took."""
+    _, status, usage = os.wait4(signer.pid, 0)
+    signer.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
 def stop_and_measure(
     signers: Sequence[subprocess.Popen[bytes]], raw: RawSigner, phase: Phase
 ) -> tuple[float, float]:
@@ -173,12 +181,12 @@ def stop_and_measure(
     start = time.time()
     try:
         for signer in signers:
-            signer.send_signal(signal.SIGSTOP)
+            os.kill(signer.pid, signal.SIGSTOP)
         with contextlib.suppress(subprocess.TimeoutExpired):  # one of them holds a lock of SoftHSM's
             phase.raw.append(raw_rates(raw))
     finally:
         for signer in signers:
-            signer.send_signal(signal.SIGCONT)
+            os.kill(signer.pid, signal.SIGCONT)
     return start, time.time()
 
 

@@ -60,7 +60,7 @@ def add_certificates(context: AuthorityContext, cards: int, *, per_card: int = 2
 
 def _partition(context: AuthorityContext) -> int:
     with context.store.write() as connection:
-        found = connection.execute(select(crl_partition.c.id)).scalars().first()
+        found: int | None = connection.execute(select(crl_partition.c.id)).scalars().first()
         if found is not None:
             return found
         uris = {"uri": "http://127.0.0.1/CRL_0001.crl", "complete_uri": "http://127.0.0.1/complete.crl"}
