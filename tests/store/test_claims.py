@@ -263,8 +263,8 @@ def test_discarded_plan_gives_its_place_in_a_new_partition_back(store: Store) ->
     discarded = plan(store, 3, state=RunState.PLANNING)
     with store.write() as connection:
         discard_plan(connection, discarded)
-    left = {name: rows for name, rows in contents(store).items() if rows}
-    assert set(left) == {"crl_partition"}
+    left = {name for name, rows in contents(store).items() if rows}
+    assert left - {"status_change_head"} == {"crl_partition"}  # the feed's head is there from the first
     plan(store, 1)
     with store.read() as connection:
         (partition,) = connection.execute(select(crl_partition)).all()
