@@ -83,6 +83,25 @@ class AuthorityIssuance:
                 await self._one(role, labels[role], "ca", algorithm, profiles, ca_sign)
         self._write_chain()
 
+    async def issue_ocsp_responder(self, role: str) -> None:
+        """Issue a further OCSP responder certificate; its key, labelled as the role, is in the token.
+
+        Args:
+            role: a new one, such as `ocsp-2`.
+
+        Raises:
+            TokenError: the token refused.
+            StoreError: the store did.
+
+        Killed at any point, it is finished by calling it again.
+        """
+        path = self.configuration.x509.profiles
+        profiles = load_profiles(Path(path) if path else None)
+        algorithm = self.configuration.x509.signature_algorithm
+        ca = KeyReference(self.configuration.keys.ca)
+        async with open_signer(self.home, self.configuration, self.token, self.pin, [ca]) as signer:
+            await self._one(role, role, "ca", algorithm, profiles, signer(ca, algorithm), profile_role="ocsp")
+
     async def _one(
         self,
         role: str,
@@ -91,6 +110,7 @@ class AuthorityIssuance:
         algorithm: SignatureAlgorithm,
         profiles: ProfileSet,
         sign: Sign,
+        profile_role: str | None = None,
     ) -> None:
         path = self.home.certificates / f"{role}.der"
         if path.exists():
@@ -98,7 +118,7 @@ class AuthorityIssuance:
         stored = await trio.to_thread.run_sync(self._stored, role)
         if stored is None:
             public_key = public_key_info(self.token, self.pin, KeyReference(label))
-            tbs, serial = self._tbs(role, issuer_role, algorithm, profiles, public_key)
+            tbs, serial = self._tbs(profile_role or role, issuer_role, algorithm, profiles, public_key)
             identifier = key_identifier(public_key)
             await trio.to_thread.run_sync(self._reserve, role, label, identifier, serial, tbs)
         else:

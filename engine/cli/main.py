@@ -9,7 +9,18 @@ from importlib.metadata import entry_points
 import typer
 from typer import rich_utils
 
-from engine.cli import audit, card_centre, certificates, crl, entities, initialisation, register, runs, token
+from engine.cli import (
+    audit,
+    card_centre,
+    certificates,
+    crl,
+    entities,
+    initialisation,
+    ocsp,
+    register,
+    runs,
+    token,
+)
 from engine.cli.output import EXIT_INTERRUPTED, explain, write_json_error
 from engine.errors import SealmintError, the_sealmint_error
 from engine.process_hardening import forbid_cores
@@ -34,6 +45,7 @@ app.add_typer(entities.app, name="entity")
 app.add_typer(card_centre.app, name="card-centre")
 app.add_typer(crl.app, name="crl")
 app.add_typer(audit.app, name="audit")
+app.add_typer(ocsp.app, name="ocsp")
 app.add_typer(token.app, name="token")
 for _command in entry_points(
     group="sealmint.commands"

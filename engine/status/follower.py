@@ -199,20 +199,26 @@ class Follower:
 async def serve(service: Service) -> None:
     """Follow the feed until told to stop; a record that cannot be read is tried again."""
     follower = Follower(service.context, Path(service.context.configuration.ocsp.status_store))
-    await trio.to_thread.run_sync(follower.open)
-    service.log.info("following")
+    # Two writers would each put their own, older or newer, reading of a card in the other's place.
+    with service.context.home.lock("status-store", "following"):
+        await trio.to_thread.run_sync(follower.open)
+        service.log.info("following")
+        try:
+            while not service.stop.is_set():
+                await _step(service, follower)
+        finally:
+            follower.close()
+
+
+async def _step(service: Service, follower: Follower) -> None:
     try:
-        while not service.stop.is_set():
-            try:
-                entries = await trio.to_thread.run_sync(follower.step)
-            except StoreError as error:
-                service.log.error("step-failed", message=str(error))
-                await service.pause(1.0)
-                continue
-            if entries < ENTRIES_AT_ONCE:
-                await service.pause(POLL_SECONDS)
-    finally:
-        follower.close()
+        entries = await trio.to_thread.run_sync(follower.step)
+    except StoreError as error:
+        service.log.error("step-failed", message=str(error))
+        await service.pause(1.0)
+        return
+    if entries < ENTRIES_AT_ONCE:
+        await service.pause(POLL_SECONDS)
 
 
 if __name__ == "__main__":
