@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select, union
 
+from engine.store.bulk_select import ASKED_AT_ONCE
 from engine.store.schema import acceptance, hold, revocation, status_act
-from engine.store.standings import ASKED_AT_ONCE
 
 
 class StoredAct(NamedTuple):

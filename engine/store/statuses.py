@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, select
 
 from engine.kinds import Kind
+from engine.store.bulk_select import ASKED_AT_ONCE
 from engine.store.schema import (
     acceptance,
     card,
@@ -23,7 +24,7 @@ from engine.store.schema import (
     reservation,
     serial_claim,
 )
-from engine.store.standings import ASKED_AT_ONCE, Standing
+from engine.store.standings import Standing
 
 _KINDS = [kind.value for kind in Kind]
 """Named in every question for a 統一編號, because the index begins with the kind."""

@@ -14,8 +14,22 @@ from sqlalchemy.sql import ClauseElement
 from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.clock import SetClock
-from engine.store import certificates, claims, plans, retry, runs, work_units
-from engine.store.schema import STATUS_GOOD, UtcTime, metadata
+from engine.store import (
+    acts,
+    certificates,
+    claims,
+    leases,
+    plans,
+    retry,
+    runs,
+    standings,
+    status_changes,
+    status_history,
+    statuses,
+    unaccepted,
+    work_units,
+)
+from engine.store.schema import STATUS_GOOD, CertificateState, UtcTime, metadata
 from engine.store.work_units import Lease
 from tests.store.plans import ISSUER, LEASE, NOW, card, entity, key, uri_of
 
@@ -51,7 +65,7 @@ class _Nothing:
     def all(self) -> list[Any]:
         return []
 
-    scalars = tuples = all
+    scalars = tuples = fetchall = all
 
     def scalar_one(self) -> int:
         return 0
@@ -91,6 +105,9 @@ def test_types() -> None:
 
 
 HELD = Lease(1, 1, 1, 1, False)
+NAMED = leases.Lease("crl/1", "a", 1)
+GOOD = standings.Standing(1, 1, 1, b"s", 0, CertificateState.GOOD, None, None)
+REVOKED = standings.NewStanding(GOOD, CertificateState.REVOKED, 0, 1)
 ACTS: dict[str, Callable[[Connection], object]] = {
     "unit_items": lambda c: certificates.unit_items(c, 1),
     "reserve": lambda c: certificates.reserve(c, [certificates.Reserved(1, b"s", 0, b"t")]),
@@ -122,6 +139,31 @@ ACTS: dict[str, Callable[[Connection], object]] = {
     "release_holder": lambda c: work_units.release_holder(c, 1, "host_a:", NOW),
     "abort_unreserved": lambda c: work_units.abort_unreserved(c, 1),
     "count_open": lambda c: work_units.count_open(c, 1),
+    "items_of_serials": lambda c: statuses.items_of_serials(c, ["AB"]),
+    "items_of_cards": lambda c: statuses.items_of_cards(c, ["MG1"]),
+    "items_of_entities": lambda c: statuses.items_of_entities(c, ["1"]),
+    "lock_statuses": lambda c: statuses.lock_statuses(c, [1, 2]),
+    "statuses_of_items": lambda c: statuses.statuses_of_items(c, [1, 2]),
+    "append_acts": lambda c: acts.append_acts(
+        c, [acts.NewAct("revoke", "ca", "", "card", "MG1", "g", None, "a", NOW)]
+    ),
+    "append_holds": lambda c: acts.append_holds(c, [acts.NewHold(1, "ca", "", NOW, 1, None, None)]),
+    "lift_holds": lambda c: acts.lift_holds(c, [acts.LiftedHold(1, 1)], NOW),
+    "append_revocations": lambda c: acts.append_revocations(c, [acts.NewRevocation(1, 1, NOW, 1, None)]),
+    "append_acceptances": lambda c: acts.append_acceptances(c, [(1, 1)], NOW),
+    "release_ended_primary_cards": lambda c: acts.release_ended_primary_cards(c, [1, 2], NOW),
+    "runs_in_question": lambda c: unaccepted.runs_in_question(c, NOW),
+    "unaccepted_certificates": lambda c: unaccepted.unaccepted_certificates(
+        c, [1], origin="non-acceptance", now=NOW, after_item=0, limit=1
+    ),
+    "acts_on_items": lambda c: status_history.acts_on_items(c, [1, 2]),
+    "standings_of_cards": lambda c: standings.standings_of_cards(c, [1, 2]),
+    "change_standings": lambda c: standings.change_standings(c, [REVOKED], NOW),
+    "cards_owed_an_answer": lambda c: standings.cards_owed_an_answer(c, 1),
+    "changes_after": lambda c: status_changes.changes_after(c, 0, 1),
+    "move_reader": lambda c: status_changes.move_reader(c, "r", 1),
+    "take_lease": lambda c: leases.take_lease(c, "crl/1", holder="a", now=NOW, until=NOW),
+    "give_back": lambda c: leases.give_back(c, NAMED, NOW),
 }
 
 
@@ -153,3 +195,8 @@ def test_audit_locks_the_head_of_the_chain() -> None:
     select, *_ = statements_of(append)
     assert "FROM audit_head" in select
     assert select.endswith("FOR UPDATE")
+
+
+@pytest.mark.parametrize("name", ["lock_statuses", "take_lease", "change_standings"])
+def test_status_is_changed_under_a_lock(name: str) -> None:
+    assert any(statement.endswith("FOR UPDATE") for statement in statements_of(ACTS[name]))
