@@ -1,0 +1,88 @@
+"""A process of the fast OCSP listener: `python -m responders.listener_process --home H --socket FD`.
+
+The supervisor made the listening socket and keeps it open, so connections that wait to be accepted outlive this
+process. It says `ready` on standard output when it accepts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import trio
+
+from engine.clock import SystemClock
+from engine.config import load_configuration
+from engine.errors import ConfigurationInvalid, SealmintError, the_sealmint_error
+from engine.process_hardening import forbid_cores
+from engine.status.service import stopped_from_outside
+from responders.ocsp_listener import Limits, OcspListener
+from responders.opening import configured_profiles, open_ocsp
+
+OTHER_DESCRIPTORS = 64
+"""File descriptors besides those of connections. A guess."""
+
+
+async def serve(home: Path, listening: socket.socket) -> None:
+    """Serve OCSP on a listening socket until told to stop.
+
+    Raises:
+        SealmintError: the configuration is wrong, or the status store cannot be read.
+    """
+    configuration = load_configuration(home)
+    settings = configuration.responders
+    allow_descriptors(settings.connections)
+    limits = Limits(settings.connections, settings.idle_seconds, settings.request_seconds)
+    profiles = configured_profiles(configuration)
+    async with (
+        stopped_from_outside() as stop,
+        open_ocsp(configuration, profiles, SystemClock(), stop) as (http, _),
+    ):
+        gc.freeze()  # what is loaded by now stays: the collector need not walk it again and again
+        async with trio.open_nursery() as nursery:
+            await nursery.start(OcspListener(http, limits).serve, [listening], stop)
+            print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise the process's limit of open files to what its connections need.
+
+    Raises:
+        ConfigurationInvalid: the hard limit is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + OTHER_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise ConfigurationInvalid(
+            "more connections are allowed than files can be open",
+            place="[responders].connections",
+            value=connections,
+            rule=f"the hard limit of open files is {hard} (setrlimit(2)), and {OTHER_DESCRIPTORS} are needed else",
+        )
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def main() -> None:
+    """The entry of a listener process, started by the supervisor only."""
+    forbid_cores()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    options = parser.parse_args()
+    listening = socket.socket(fileno=options.socket)
+    listening.setblocking(False)
+    try:
+        trio.run(serve, options.home, listening)
+    except (SealmintError, BaseExceptionGroup) as raised:
+        error = the_sealmint_error(raised)
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

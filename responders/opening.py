@@ -1,0 +1,75 @@
+"""What both fronts open: the status store, and the one function that answers OCSP over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from engine.clock import Clock
+from engine.config import Configuration
+from engine.errors import HomeUnusable
+from engine.status.status_store import StatusReader
+from engine.x509.profiles import ProfileSet, load_profiles
+from responders.live_signing.client import open_live_signer
+from responders.ocsp_answer import OcspResponder
+from responders.ocsp_http import OcspHttp
+
+LOOK_AGAIN_SECONDS = 0.1
+"""How soon a first status store is noticed. A guess."""
+
+
+async def wait_for_status_store(configuration: Configuration, stop: trio.Event) -> StatusReader:
+    """Open this host's status store; wait for the follower to build it where there is none yet.
+
+    Raises:
+        HomeUnusable: there was none when the process was told to stop.
+        StoreError: it is there, but cannot be read.
+    """
+    while True:
+        try:
+            return StatusReader(Path(configuration.ocsp.status_store))
+        except HomeUnusable:
+            if stop.is_set():
+                raise
+            with trio.move_on_after(LOOK_AGAIN_SECONDS):
+                await stop.wait()
+
+
+def configured_profiles(configuration: Configuration) -> ProfileSet:
+    """Load the configured profiles."""
+    path = configuration.x509.profiles
+    return load_profiles(Path(path) if path else None)
+
+
+def path_of(url: str) -> str:
+    """Return the path of a URL that certificates carry."""
+    return urlsplit(url).path or "/"
+
+
+@asynccontextmanager
+async def open_ocsp(
+    configuration: Configuration, profiles: ProfileSet, clock: Clock, stop: trio.Event
+) -> AsyncIterator[tuple[OcspHttp, StatusReader]]:
+    """Open all that answers OCSP requests, while the block runs.
+
+    Args:
+        configuration: the home's settings.
+        profiles: whose OCSP URL the certificates carry.
+        clock: tells the time.
+        stop: set when the process is to stop.
+
+    Raises:
+        HomeUnusable: there was no status store until the process was told to stop.
+        StoreError: the status store cannot be read.
+        ConfigurationInvalid: the live signer's address is wrong (in a group).
+    """
+    (url,) = {profile.ocsp or "" for profile in profiles.certificates()}  # one for all: `[urls]`
+    with await wait_for_status_store(configuration, stop) as reader:
+        async with open_live_signer(configuration.ocsp) as live:
+            responder = OcspResponder(reader, configuration, clock, live)
+            max_age = configuration.responders.max_age
+            yield OcspHttp(responder, clock, max_age=max_age, path=path_of(url).encode()), reader
