@@ -110,22 +110,19 @@ def _changes(after: int, up_to: int) -> Any:
 
 
 def _rows(connection: Connection, question: Select[Any]) -> EntryRows:
+    if connection.dialect.name != "sqlite":
+        partitions = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(question).partitions()
+        yield from partitions  # type: ignore[misc]  # a Row is a tuple of what was selected
+        return
     with _small_cache(connection):
-        result = connection.execution_options(stream_results=True).execute(question)
-        # The driver's own cursor: a Row of SQLAlchemy's for each entry would cost as much as its encoding.
-        cursor = result.cursor
-        if cursor is None:
-            raise RuntimeError("a SELECT has a cursor")
+        # SQLite steps through the rows by itself, and its driver's tuples cost 1 µs an entry less than Rows.
+        cursor = connection.execute(question).cursor
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            yield rows  # type: ignore[misc]  # a driver's rows are tuples of what was selected
-        result.close()
+            yield rows  # type: ignore[misc]  # as above
 
 
 @contextmanager
 def _small_cache(connection: Connection) -> Iterator[None]:
-    if connection.dialect.name != "sqlite":
-        yield
-        return
     before = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
     connection.exec_driver_sql(f"PRAGMA cache_size = -{SCAN_CACHE_KIB}")
     try:

@@ -31,8 +31,10 @@ _MINUTES = tuple(b"%02d%02d" % divmod(minute, 60) for minute in range(_MINUTES_A
 _SECONDS = tuple(b"%02dZ" % second for second in range(60))
 _VERSION_2 = der.integer(1)
 
-_FORMS = 8_192
-"""Forms of entries kept, 0.4 KB each: four years of days with six reasons. A guess."""
+_TIME_OF_DAY = len("HHMMSSZ")
+
+_DAYS = 4_096
+"""Days kept encoded: of more than the ten years that a certificate can be listed (CPS 6.3.2.2)."""
 
 
 def encode_entries(entries: Iterable[Entry]) -> bytes:
@@ -42,27 +44,29 @@ def encode_entries(entries: Iterable[Entry]) -> bytes:
     for serial, since, reason, invalidity in entries:
         minutes, second = divmod(since, 60)
         day, minute = divmod(minutes, _MINUTES_A_DAY)
-        before, date, after = _form(len(serial), day, reason, invalidity)
+        date = _date(day)
+        after = _reason(reason) if invalidity is None else encode_entry_extensions(reason, invalidity)
+        before = _before_serial(len(serial), len(date) + _TIME_OF_DAY + len(after))
         extend((before, serial, date, _MINUTES[minute], _SECONDS[second], after))
     return b"".join(parts)
 
 
-@lru_cache(maxsize=_FORMS)
-def _form(serial_octets: int, day: int, reason: int, invalidity: int | None) -> tuple[bytes, bytes, bytes]:
-    """What stands before the serial, between it and the time of day, and after that; the same for many entries.
+@lru_cache(maxsize=_DAYS)
+def _date(day: int) -> bytes:
+    """The Time of any moment of a day, in days since the epoch, up to its time of day."""
+    return der.time(_EPOCH + timedelta(days=day))[:-_TIME_OF_DAY]
 
-    Args:
-        serial_octets: how long the serial is.
-        day: of the revocation, in days since the epoch.
-        reason: a CRLReason.
-        invalidity: in seconds since the epoch.
-    """
-    extensions = encode_entry_extensions(reason, invalidity)
-    # The encoding of the day's midnight, without its time of day: HHMMSSZ.
-    date = der.time(_EPOCH + timedelta(days=day))[: -len("HHMMSSZ")]
+
+@lru_cache
+def _reason(reason: int) -> bytes:
+    return encode_entry_extensions(reason, None)
+
+
+@lru_cache
+def _before_serial(serial_octets: int, octets_after: int) -> bytes:
+    """The headers of an entry and of its serial."""
     serial = der.header(der.INTEGER, serial_octets)
-    octets = len(serial) + serial_octets + len(date) + len("HHMMSSZ") + len(extensions)
-    return der.header(der.SEQUENCE, octets) + serial, date, extensions
+    return der.header(der.SEQUENCE, len(serial) + serial_octets + octets_after) + serial
 
 
 @dataclass(frozen=True, slots=True)
