@@ -84,7 +84,7 @@ def asked(
 ) -> Iterator[Any]:
     """Ask about many values, a bounded number at a time; yield every row."""
     for start in range(0, len(values), ASKED_AT_ONCE):
-        yield from connection.execute(question(values[start : start + ASKED_AT_ONCE])).tuples()
+        yield from connection.execute(question(values[start : start + ASKED_AT_ONCE]))
 
 
 class StoredHold(NamedTuple):
