@@ -1,0 +1,126 @@
+"""A home with synthetic certificates, its answers signed ahead, served on loopback by the product's own processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.issuance import sealmint
+from bench.synthetic_certificates import add_certificates
+from engine.cli.opening import open_context
+from engine.x509.ocsp_response import IssuerNames
+from tests.hsm_shim import HsmShim, build
+
+SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
+SHIM = Path(__file__).parent.parent / "build" / "libhsm_shim.so"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedHome:
+    """A home that is being served.
+
+    Attributes:
+        path: the home.
+        address: host and port of the OCSP listeners.
+        supervisor: the process number of `sealmint serve`.
+        issuer: as CertIDs name it.
+        serials: of its certificates.
+        hsm: steers its token.
+    """
+
+    path: Path
+    address: tuple[str, int]
+    supervisor: int
+    issuer: IssuerNames
+    serials: list[bytes]
+    hsm: HsmShim
+
+
+@contextmanager
+def served_home(
+    directory: Path, certificates: int, *, settings: str = "", processes: int = 2
+) -> Iterator[ServedHome]:
+    """Make a home behind the pretend HSM (without latency at first), sign its answers, and serve it.
+
+    Args:
+        directory: where; must exist.
+        certificates: how many, two to a card.
+        settings: TOML sections for the home's configuration.
+        processes: listener processes.
+    """
+    home = directory / "home"
+    build(SHIM)
+    sealmint("init", "--home", str(home))
+    hsm = HsmShim(home / "hsm", _softhsm_of(home))
+    _use_shim(home, hsm, settings)
+    with open_context(home) as context:
+        serials = add_certificates(context, certificates // 2)
+        issuer = IssuerNames.from_certificate(context.authority.ca.certificate)
+    sealmint("ocsp", "presign", "--home", str(home))
+    any_port = ("--ocsp", "127.0.0.1:0", "--http", "127.0.0.1:0")
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "engine.cli.main",
+        "serve",
+        "--home",
+        str(home),
+        *any_port,
+        "--json",
+    ]
+    server = subprocess.Popen(
+        [*command, "--processes", str(processes)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    try:
+        assert server.stdout is not None
+        told = json.loads(_document(server))
+        host, _, port = told["ocsp"].removeprefix("http://").rstrip("/").partition(":")
+        yield ServedHome(home, (host, int(port)), server.pid, issuer, serials, hsm)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def _document(server: subprocess.Popen[bytes]) -> str:
+    """Read the first JSON document on standard output."""
+    text = ""
+    assert server.stdout is not None
+    for line in server.stdout:
+        text += line.decode()
+        try:
+            json.loads(text)
+        except ValueError:
+            continue
+        return text
+    raise SystemExit("sealmint serve ended before it was ready")
+
+
+def _softhsm_of(home: Path) -> Path:
+    for line in (home / "sealmint.toml").read_text().splitlines():
+        if line.startswith("module = "):
+            return Path(line.split('"')[1])
+    return SOFTHSM
+
+
+def _use_shim(home: Path, hsm: HsmShim, settings: str) -> None:
+    """Put the pretend HSM between the home and its token."""
+    path = home / "sealmint.toml"
+    text = path.read_text()
+    module = next(line for line in text.splitlines() if line.startswith("module = "))
+    text = text.replace(module, f'module = "{SHIM.resolve()}"')
+    for name, value in hsm.environment.items():
+        text += f'{name} = "{value}"\n'
+    path.write_text(f"{text}\n{settings}")
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which a share of the values lies; of an empty list, not a number."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
