@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 import trio
 
+from engine.algorithms import SignatureAlgorithm
 from engine.config import OcspSection
 from engine.errors import (
     Overloaded,
@@ -21,8 +23,8 @@ from engine.errors import (
     StoreError,
     TokenError,
 )
+from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
-from engine.pkcs11.session_pool import SessionPool
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.frames import Frames
@@ -38,6 +40,23 @@ SHARE_OF_TIMEOUT = 0.8
 _ERRORS: dict[ResponseStatus, bytes] = {
     status: error_response(status) for status in ResponseStatus if status is not ResponseStatus.SUCCESSFUL
 }
+
+
+class Signing(Protocol):
+    """What a `SessionPool` does, as far as it is needed here."""
+
+    size: int
+
+    @property
+    def ended(self) -> TokenError | None:
+        """Why it takes no more work, if so."""
+        ...
+
+    async def sign_many(
+        self, messages: Sequence[bytes], *, key: KeyReference, algorithm: SignatureAlgorithm, lane: Lane
+    ) -> list[bytes | TokenError]:
+        """Sign messages; one outcome each."""
+        ...
 
 
 class LiveSigningServer:
@@ -58,7 +77,7 @@ class LiveSigningServer:
     def __init__(
         self,
         answers: LiveAnswers,
-        pool: SessionPool,
+        pool: Signing,
         journal: DigestJournal,
         settings: OcspSection,
         log: structlog.typing.FilteringBoundLogger,

@@ -21,7 +21,7 @@ from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.ocsp_response import HASH_NAMES, ResponseStatus
 from responders.live_signing.live_answers import VALIDITY_SECONDS, LiveAnswers, Responder, ToSign
 from tests.judges.program import tell
-from tests.judges.toy_authority import NOW, ToyAuthority
+from tests.judges.toy_authority import NOW
 from tests.responders.ocsp_requests import (
     NONCE,
     certificate_id,
@@ -97,11 +97,9 @@ class Asking:
         return request(*(single(self.id(serial)) for serial in serials))
 
 
-@pytest.fixture(scope="module")
-def status(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStatus:
-    made = SyntheticStatus(tmp_path_factory.mktemp("status"), ToyAuthority())
-    made.build()
-    return made
+@pytest.fixture
+def status(synthetic_status: SyntheticStatus) -> SyntheticStatus:
+    return synthetic_status
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from engine.x509 import der
 from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.ocsp_response import HASH_NAMES
 from responders.ocsp_answer import MALFORMED, TRY_LATER, UNAUTHORIZED, Caching, OcspAnswer, OcspResponder
-from tests.judges.toy_authority import NOW, ToyAuthority
+from tests.judges.toy_authority import NOW
 from tests.responders.ocsp_requests import certificate_id, nonce, plain, preferred, request, single
 from tests.responders.synthetic_status import (
     ENCRYPTION,
@@ -51,14 +51,12 @@ class ScriptedLiveSigner:
         return self.response
 
 
-@pytest.fixture(scope="module")
-def status(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStatus:
-    made = SyntheticStatus(tmp_path_factory.mktemp("status"), ToyAuthority())
-    made.build()
-    return made
+@pytest.fixture
+def status(synthetic_status: SyntheticStatus) -> SyntheticStatus:
+    return synthetic_status
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def reader(status: SyntheticStatus) -> Iterator[StatusReader]:
     with StatusReader(status.directory) as opened:
         yield opened
