@@ -3,7 +3,8 @@
     python -P -m engine.status.crl_publisher --home H
 
 It decides by the record alone, so it may be stopped and started at will, and several hosts may run one: whoever holds a
-scope's lease looks once more whether there is anything left to do.
+scope's lease looks once more whether there is anything left to do. Once a day it also applies the 18-month rule, whose
+holds go into the CRLs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from engine.pkcs11.pin import Pin
 from engine.status.crl_generation import CrlGenerator, pool_signer
 from engine.status.crl_schedule import PendingChanges, is_change_due, is_daily_due
 from engine.status.crl_scopes import add_missing_scopes
+from engine.status.daily_suspension import suspend_every_day
 from engine.status.service import Service, run_service
 from engine.store.crl_entries import changes_by_partition
 from engine.store.crls import COMPLETE, Issue, Scope, all_scopes, last_delta, last_full
@@ -191,12 +193,20 @@ class CrlPublisher:
 
 
 async def serve(service: Service) -> None:
-    """Publish CRLs until told to stop; while the token is away, look again and again whether it is back.
+    """Publish CRLs until told to stop, and apply the 18-month rule every day.
+
+    While the token is away, it looks again and again whether it is back.
 
     Raises:
         SignerFailed: the token refused for good: a wrong PIN, a missing key or mechanism.
     """
     pin = service.pin()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(suspend_every_day, service)
+        await _publish_until_stopped(service, pin)
+
+
+async def _publish_until_stopped(service: Service, pin: Pin) -> None:
     rest = Rest()
     while not service.stop.is_set():
         try:
