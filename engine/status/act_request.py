@@ -75,7 +75,7 @@ def act_of(request: ActRequest, now: datetime) -> Act:
     ground = find_ground(request.verb, request.ground)
     origin = request.origin or ground.origins[0]
     _check_who(request, ground, origin)
-    document = _text("document", request.document) or None
+    document = one_line("document", request.document) or None
     if document is None and origin in NAMES_ITS_BODY:
         raise InputRejected(
             f"an act on behalf of origin {origin.value} names its document",
@@ -123,7 +123,7 @@ def _check_who(request: ActRequest, ground: Ground, origin: Origin) -> None:
 
 
 def _subject(scope: Scope, subject: str) -> str:
-    text = _text("subject", subject)
+    text = one_line("subject", subject)
     if not text:
         raise InputRejected("an act names its subject", place="subject", rule="serial, card or 統一編號")
     return _serial(text) if scope is Scope.CERTIFICATE else text
@@ -145,7 +145,7 @@ def _serial(text: str) -> str:
 
 
 def _body(origin: Origin, on_behalf_of: str) -> str:
-    body = _text("on_behalf_of", on_behalf_of)
+    body = one_line("on_behalf_of", on_behalf_of)
     if body and origin not in NAMES_ITS_BODY:
         raise InputRejected(
             f"origin {origin.value} is no body among others",
@@ -162,7 +162,12 @@ def _body(origin: Origin, on_behalf_of: str) -> str:
     return body
 
 
-def _text(field: str, value: str | None) -> str:
+def one_line(field: str, value: str | None) -> str:
+    """Return a text in the form in which it is compared and stored: NFC, without space around it.
+
+    Raises:
+        InputRejected: it is too long, or not one line of characters; the place is the field.
+    """
     text = unicodedata.normalize("NFC", value or "").strip()
     if len(text) > TEXT_LIMIT or any(unicodedata.category(letter).startswith("C") for letter in text):
         raise InputRejected(

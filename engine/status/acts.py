@@ -199,15 +199,20 @@ def _refusal_body(request: ActRequest | Act, refused: InputRejected | StatusConf
         {
             "verb": request.verb.value,
             "scope": request.scope.value,
-            "subject": request.subject[:TEXT_LIMIT],
+            "subject": _shown(request.subject),
             "origin": None if request.origin is None else request.origin.value,
-            "on_behalf_of": request.on_behalf_of[:TEXT_LIMIT],
-            "ground": ground[:TEXT_LIMIT],
-            "document": None if request.document is None else request.document[:TEXT_LIMIT],
+            "on_behalf_of": _shown(request.on_behalf_of),
+            "ground": _shown(ground),
+            "document": _shown(request.document or ""),
             "refused": refused.message,
             "rule": refused.rule,
         }
     )
+
+
+def _shown(text: str) -> str:
+    """A text that was refused perhaps for what it is: short, and without what is no character."""
+    return text[:TEXT_LIMIT].encode(errors="replace").decode()
 
 
 def _without_empty(body: Mapping[str, object]) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from engine.errors import InputRejected
-from engine.status.act_request import SERIAL_OCTETS
+from engine.status.act_request import SERIAL_OCTETS, one_line
 from engine.status.crl_reasons import CrlReason
 from engine.status.origins import Origin
 from engine.store.schema import EPOCH, CertificateState
@@ -108,4 +108,4 @@ def _named(connection: Connection, subject: str) -> dict[str, list[int]]:
         octets = b""
     if len(octets) == SERIAL_OCTETS:
         return items_of_serials(connection, [octets.hex().upper()])
-    return items_of_cards(connection, [subject])
+    return items_of_cards(connection, [one_line("certificate", subject)])
