@@ -1,0 +1,103 @@
+"""The process of the web application: `python -m responders.web_process --home H --socket FD`.
+
+Hypercorn serves it on a listening socket of the supervisor's. It says `ready` on standard output when it accepts
+connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as serve_asgi
+
+from engine.authority.role_certificates import load_authority
+from engine.clock import SystemClock
+from engine.config import load_configuration
+from engine.errors import SealmintError, the_sealmint_error
+from engine.home import Home
+from engine.process_hardening import forbid_cores
+from engine.status.service import stopped_from_outside
+from responders.app import Pages, crl_paths, make_app
+from responders.authority_documents import authority_documents
+from responders.connection import HEADER_OCTETS
+from responders.opening import configured_profiles, open_ocsp, path_of
+from responders.readiness import Readiness
+
+GRACE_SECONDS = 10.0
+"""How long responses in hand may take when the process stops. A guess: a CRL of some MB over a slow line is cut off."""
+
+
+async def serve(path: Path, socket: int) -> None:
+    """Serve the application until told to stop.
+
+    Args:
+        path: the home.
+        socket: the descriptor of the listening socket.
+
+    Raises:
+        SealmintError: the home is not complete, or its status store cannot be read.
+    """
+    home = Home(path)
+    configuration = load_configuration(home.path)
+    profiles = configured_profiles(configuration)
+    authority = load_authority(home, configuration)
+    clock = SystemClock()
+    (ca_issuers,) = {profile.ca_issuers or "" for profile in profiles.certificates()}  # one for all: `[urls]`
+    async with (
+        stopped_from_outside() as stop,
+        open_ocsp(configuration, profiles, clock, stop) as (ocsp, reader),
+    ):
+        app = make_app(
+            Pages(
+                ocsp=ocsp,
+                documents=authority_documents(
+                    path_of(ca_issuers), authority.ca.certificate, authority.root.certificate
+                ),
+                crls=Path(configuration.crl.directory),
+                crl_paths=crl_paths(profiles),
+                readiness=Readiness(configuration, reader, clock),
+                max_age=configuration.responders.max_age,
+                clock=clock,
+            )
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(serve_asgi, app, hypercorn_settings(socket), shutdown_trigger=stop.wait)
+            )
+            print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
+
+
+def hypercorn_settings(socket: int) -> Config:
+    """Return hypercorn's settings for an inherited listening socket."""
+    settings = Config()
+    settings.bind = [f"fd://{socket}"]
+    settings.graceful_timeout = GRACE_SECONDS
+    settings.include_server_header = False
+    settings.include_date_header = False  # the application says it, by its own clock
+    settings.h11_max_incomplete_size = HEADER_OCTETS
+    settings.loglevel = "WARNING"
+    return settings
+
+
+def main() -> None:
+    """The entry of the web process, started by the supervisor only."""
+    forbid_cores()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        trio.run(serve, options.home, options.socket)
+    except (SealmintError, BaseExceptionGroup) as raised:
+        error = the_sealmint_error(raised)
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
