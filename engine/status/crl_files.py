@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,15 @@ def published(directory: Path, uri_path: str) -> PublishedCrl | None:
     if path is None:
         return None
     try:
+        status = path.stat()
         known = _known.get(path)
-        if known is not None and known.identity == _identity(path.stat()):
+        if known is not None and known.identity == _identity(status):
             return known
+        if not stat.S_ISREG(status.st_mode):
+            return None
         with path.open("rb") as file:
             found = _read(path, uri_path, file)
-    except (OSError, NotDer, ValueError):  # not there, not a file, no CRL, or a name that no file can have
+    except (OSError, NotDer, ValueError):  # not there, no CRL, or a name that no file can have
         return None
     _known[path] = found
     return found
