@@ -18,7 +18,7 @@ from engine.errors import SignatureInvalid
 from engine.status.status_store import StatusReader
 from engine.x509 import der
 from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
-from engine.x509.ocsp_response import HASH_NAMES, ResponseStatus
+from engine.x509.ocsp_response import HASH_NAMES, ResponseStatus, assemble_response
 from responders.live_signing.live_answers import VALIDITY_SECONDS, LiveAnswers, Responder, ToSign
 from tests.judges.program import tell
 from tests.judges.toy_authority import NOW
@@ -77,6 +77,12 @@ class Asking:
         return ocsp.load_der_ocsp_response(response)
 
     def _judge(self, octets: bytes, response: bytes) -> None:
+        text = self.told(octets, response)
+        assert "Response verify OK" in text, text
+        assert "once" not in text, text  # neither missing nor another
+
+    def told(self, octets: bytes, response: bytes) -> str:
+        """What OpenSSL says to a response to a request."""
         trusted = b"".join(
             one.certificate.public_bytes(Encoding.PEM) for one in (self.status.toy.ca, self.status.toy.root)
         )
@@ -87,8 +93,7 @@ class Asking:
         told = tell(
             "openssl", "ocsp", "-reqin", request_file, "-respin", response_file, "-CAfile", trusted_file
         )
-        assert "Response verify OK" in told.text, told.text
-        assert "once" not in told.text, told.text
+        return told.text
 
     def id(self, serial: bytes, hash_name: str = "sha1", *, parameters: bool = True) -> bytes:
         return certificate_id(self.status.issuer, serial, hash_name, parameters=parameters)
@@ -166,6 +171,19 @@ def test_a_nonce_comes_back(asking: Asking, octets: int) -> None:
     value = bytes(range(100, 100 + octets))
     response = asking.answer(request(single(asking.id(GOOD)), extensions=[nonce(value)]))
     assert response.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == value
+
+
+@pytest.mark.judge("openssl")
+def test_the_judge_notices_another_nonce_and_another_signer(asking: Asking, status: SyntheticStatus) -> None:
+    first, second = (request(single(asking.id(GOOD)), extensions=[nonce(value)]) for value in (b"1", b"2"))
+    to_sign = asking.prepare(first)
+    assert isinstance(to_sign, ToSign)
+    response = to_sign.signed(sign(status.responder, to_sign.tbs))
+    assert "Nonce Verify error" in asking.told(second, response)
+    wrong = assemble_response(
+        to_sign.tbs, to_sign.algorithm, sign(status.toy.ca, to_sign.tbs), [to_sign.responder.certificate]
+    )
+    assert "Response Verify Failure" in asking.told(first, wrong)
 
 
 @pytest.mark.judge("openssl")
