@@ -214,7 +214,7 @@ _STATES = """
     FROM certificate_status JOIN reservation USING (item_id) LEFT JOIN crl_entry USING (item_id)
 """
 _REVISIONS = """
-    SELECT card.number, coalesce(card_status_revision.revision, 0)
+    SELECT card.number, coalesce(card_status_revision.revision, 0) AS revision
     FROM card LEFT JOIN card_status_revision ON card_status_revision.card_id = card.id
 """
 _FEED = """
