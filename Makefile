@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO_HOME ?= demo-home
 
-.PHONY: help setup demo test lint bench hsm-shim clean
+.PHONY: help setup demo serve test lint bench hsm-shim clean
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -15,8 +15,11 @@ $(VENV)/.complete: requirements.lock pyproject.toml deploy/setup.sh
 	@deploy/setup.sh $(VENV)
 	@touch $@
 
-demo: setup ## a development CA issues to 933 real companies, and OpenSSL verifies every certificate
+demo: setup ## a development CA issues to 933 real companies and answers for their status; OpenSSL judges
 	@$(PYTHON) -m deploy.demo --home $(DEMO_HOME)
+
+serve: setup ## the same, and the responders stay up until Ctrl-C
+	@$(PYTHON) -m deploy.demo --home $(DEMO_HOME) --stay-up
 
 test: setup ## every test
 	@$(PYTHON) -m pytest

@@ -1,12 +1,12 @@
-"""The demonstration: a development CA issues to 933 real companies, and OpenSSL verifies every certificate.
+"""The demonstration: a development CA issues to 933 real companies, and answers for what it issued.
 
-It does what a person would type, shows the commands, and starts from what is there when it is called again.
+OpenSSL verifies every certificate; then certificates are accepted, suspended and revoked, and OpenSSL is asked by OCSP
+and by CRL. It does what a person would type, shows the commands, and starts from what is there when it is called again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -15,9 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from deploy.demo_status import demonstrate, prepare, responders, stay_up
+from deploy.shown_commands import ask, heading, name, sealmint, show
+
 PROJECT = Path(__file__).parent.parent
 REGISTER = PROJECT / "engine" / "register" / "samples" / "listed-companies.jsonl"
-SEALMINT = [sys.executable, "-P", "-m", "engine.cli.main"]
 VERIFIED_AT_ONCE = 500
 """Certificates given to one call of `openssl verify`; far below the length of a command line."""
 
@@ -26,7 +28,9 @@ def main() -> None:
     """Run the demonstration; exit 0 when every certificate verified."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    home: Path = parser.parse_args().home
+    parser.add_argument("--stay-up", action="store_true", help="leave the responders running until Ctrl-C")
+    options = parser.parse_args()
+    home: Path = options.home
     began = time.monotonic()
     heading("A home: token, keys, a development root and the CA under it")
     sealmint("init", "--home", str(home))
@@ -43,6 +47,12 @@ def main() -> None:
     heading("Every certificate, verified by OpenSSL against the chain")
     runs = ask("run", "status", "--home", str(home))["runs"]
     verified = sum(verify(home, document) for document in runs if document["issued"])
+    shown = prepare(home)
+    heading("The responders, on loopback")
+    with responders(home) as served:
+        demonstrate(home, served, shown)
+        if options.stay_up:
+            stay_up(served, home)
     heading("The audit log")
     sealmint("audit", "verify", "--home", str(home))
     summary(home, verified, time.monotonic() - began)
@@ -55,7 +65,7 @@ def planned_run(home: Path, cards: Path) -> str | None:
             return str(document["run"])
     heading("The plan: who gets a card, by policy")
     files = ("--register", name(REGISTER), "--card-keys", str(cards), "--policy", "all-companies")
-    show("run", "plan", "--home", str(home), *files)
+    show("sealmint", "run", "plan", "--home", str(home), *files)
     plan = ask("run", "plan", "--home", str(home), *files)
     for total in ("rows", "eligible", "rejected", "merged", "already_held", "items"):
         print(f"  {total.replace('_', ' '):13} {plan[total]:6,}")
@@ -109,38 +119,6 @@ def summary(home: Path, verified: int, seconds: float) -> None:
     ):
         tail = [] if arguments == ("--help",) else ["--home", str(home)]
         print("  .venv/bin/sealmint", shlex.join([*arguments, *tail]))
-
-
-def heading(text: str) -> None:
-    """Print what comes next."""
-    print(f"\n== {text}", flush=True)
-
-
-def show(*arguments: str) -> None:
-    """Show a command as a person would type it."""
-    print("$ sealmint", shlex.join(arguments), flush=True)
-
-
-def sealmint(*arguments: str) -> None:
-    """Show a command and run it; its output is seen, and its failure is ours."""
-    show(*arguments)
-    finished = subprocess.run([*SEALMINT, *arguments], check=False)
-    if finished.returncode != 0:
-        sys.exit(finished.returncode)
-
-
-def ask(*arguments: str) -> dict[str, Any]:
-    """Run a command for its JSON."""
-    finished = subprocess.run([*SEALMINT, *arguments, "--json"], stdout=subprocess.PIPE, check=False)
-    if finished.returncode != 0:
-        sys.exit(finished.returncode)
-    document: dict[str, Any] = json.loads(finished.stdout)
-    return document
-
-
-def name(path: Path) -> str:
-    """Return a path as short as a person would type it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

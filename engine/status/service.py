@@ -7,7 +7,6 @@ lines on standard error.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from engine.clock import SystemClock
 from engine.config import load_configuration
 from engine.errors import HomeUnusable, SealmintError, the_sealmint_error
 from engine.home import Home
+from engine.interpreter import settle_for_signing
 from engine.pkcs11.pin import Pin
 from engine.process_hardening import forbid_cores
 from engine.store.database import open_store
@@ -74,8 +74,7 @@ def run_service(
     parser.add_argument("--home", type=Path, required=True)
     add_arguments(parser)
     log = _logger(name)
-    # What is loaded by now stays: the collector need not walk it again and again.
-    gc.freeze()
+    settle_for_signing()
     try:
         trio.run(_run, name, parser.parse_args(), log, serve)
     except (SealmintError, BaseExceptionGroup) as raised:
