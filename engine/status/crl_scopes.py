@@ -8,6 +8,7 @@ of that name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -165,16 +166,18 @@ def _uris(row: Scope, partitions: list[Partition]) -> tuple[str, ...]:
 
 
 def _check_paths(uris: tuple[str, ...], row: Scope, scopes: list[Scope], partitions: list[Partition]) -> None:
-    others = [uri for scope in scopes if scope.id != row.id for uri in _uris(scope, partitions)]
-    taken = _paths(others)
-    for path in _paths(uris):
-        if path in taken:
-            raise ConfigurationInvalid(
-                "two CRL scopes would be one file",
-                place="URI of a CRL",
-                value=path,
-                rule="the paths of all CRL URIs differ",
-            )
+    taken: set[str] = set()
+    for scope in scopes:
+        if scope.id != row.id:
+            with suppress(ConfigurationInvalid):  # that one has no files, and says so itself
+                taken |= _paths(_uris(scope, partitions))
+    for path in _paths(uris) & taken:
+        raise ConfigurationInvalid(
+            "two CRL scopes would be one file",
+            place="URI of a CRL",
+            value=path,
+            rule="the paths of all CRL URIs differ",
+        )
 
 
 def _paths(uris: Iterable[str]) -> set[str]:

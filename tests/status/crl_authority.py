@@ -142,23 +142,7 @@ class CrlAuthority:
 
     def change(self, items: Sequence[int], reason: int | None, *, invalidity: datetime | None = None) -> None:
         """Revoke, hold (reason 6) or resume (None) certificates, now."""
-        state = {None: CertificateState.GOOD, 6: CertificateState.HELD}.get(reason, CertificateState.REVOKED)
-        now = self.clock.now()
-        with self.store.write() as connection:
-            cards = standings_of_cards(connection, cards_of_items(connection, items))
-            changed = [
-                NewStanding(
-                    one,
-                    state,
-                    None if reason is None else to_microseconds(now),
-                    reason,
-                    None if invalidity is None else to_microseconds(invalidity),
-                )
-                for card in cards
-                for one in card.certificates
-                if one.item_id in items
-            ]
-            change_standings(connection, changed, now)
+        change_status(self.store, items, reason, self.clock.now(), invalidity=invalidity)
 
     def scopes(self) -> list[Scope]:
         """The complete CRL's scope, then those of the partitions."""
@@ -212,3 +196,30 @@ def number_of(parsed: x509.CertificateRevocationList) -> int:
 
 def base_of(parsed: x509.CertificateRevocationList) -> int:
     return parsed.extensions.get_extension_for_class(x509.DeltaCRLIndicator).value.crl_number
+
+
+def change_status(
+    store: Store,
+    items: Sequence[int],
+    reason: int | None,
+    now: datetime,
+    *,
+    invalidity: datetime | None = None,
+) -> None:
+    """Revoke, hold (reason 6) or resume (None) certificates, as far as CRLs are concerned."""
+    state = {None: CertificateState.GOOD, 6: CertificateState.HELD}.get(reason, CertificateState.REVOKED)
+    with store.write() as connection:
+        cards = standings_of_cards(connection, cards_of_items(connection, items))
+        changed = [
+            NewStanding(
+                one,
+                state,
+                None if reason is None else to_microseconds(now),
+                reason,
+                None if invalidity is None else to_microseconds(invalidity),
+            )
+            for card in cards
+            for one in card.certificates
+            if one.item_id in items
+        ]
+        change_standings(connection, changed, now)
