@@ -6,7 +6,7 @@ listener's sweeper tells it when that has lasted too long.
 
 Bounds: a segment is at most `SEGMENT_OCTETS`, and what came in one is answered before the next is read, so pipelining
 holds no more than a segment's requests and `ANSWERS_IN_ONE_SEND` answers. A request that does not fit one segment may
-grow to `HEADER_OCTETS` without the end of its header section, then to `BODY_OCTETS` more.
+grow to `HEADER_OCTETS` without the end of its header section, then by `BODY_OCTETS` of body.
 """
 
 from __future__ import annotations
@@ -142,12 +142,14 @@ class Connection:
     def on_body(self, part: bytes) -> None:
         """Take the body, or a part of it; chunks are put together."""
         self._body += part
+        if len(self._body) > BODY_OCTETS:
+            raise _Refused(413)
 
     def on_message_complete(self) -> None:
         """Put the request with those to be answered."""
         parser = self._parser
         if self._hosts != 1 and (self._hosts or parser.get_http_version() != "1.0"):
-            raise _HostMissing
+            raise _Refused(400)  # RFC 9112 section 3.2
         self._requests.append(
             (
                 parser.get_method(),
@@ -216,8 +218,9 @@ class Connection:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return self._feed_without_upgrade(data)
-        except httptools.HttpParserError:
-            return 400
+        except httptools.HttpParserError as error:
+            refused = error.__context__
+            return refused.status if isinstance(refused, _Refused) else 400
         return 0
 
     def _feed_without_upgrade(self, data: bytes) -> int:
@@ -244,7 +247,9 @@ class Connection:
             self.since = self._pulse.now
         if self._in_header:
             return 431 if self._received >= HEADER_OCTETS else 0
-        if self._received > HEADER_OCTETS + BODY_OCTETS:
+        if (
+            self._received > HEADER_OCTETS + 2 * BODY_OCTETS
+        ):  # chunks may be small, but not their framing large
             return 413
         if self._continue and self._parser.get_http_version() != "1.0":
             await self._send(_CONTINUE)
@@ -297,8 +302,16 @@ class Connection:
         self.since = self._pulse.now
 
 
-class _HostMissing(Exception):
-    """A request without a Host field, or with several (RFC 9112 section 3.2)."""
+class _Refused(Exception):
+    """What the parser's callbacks refuse; ends the parsing.
+
+    Args:
+        status: the HTTP status that says why.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def in_octets(answer: HttpAnswer, *, stays: bool, connection_named: bool = False) -> bytes:
