@@ -44,6 +44,7 @@ READERS = 512
 
 CARD_KEY = Struct(">Q")
 SERIAL_KEY = Struct(f">B{SERIAL_OCTETS}s")
+PROGRESS_FORM = Struct(">QQ")
 META, SERIALS, CARDS = b"meta", b"serials", b"cards"
 PARTIES, PROGRESS = b"parties", b"progress"
 ETAG_OCTETS = 12
@@ -106,17 +107,21 @@ def current_generation(directory: Path) -> Path:
         HomeUnusable: no status store was ever built here.
     """
     try:
-        return directory / (directory / CURRENT).read_text("ascii").strip()
+        name = (directory / CURRENT).read_text("ascii").strip()
     except OSError as error:
-        raise HomeUnusable(
-            "there is no status store; build it with: sealmint ocsp rebuild",
-            place=str(directory),
-            value=error.strerror,
-        ) from error
+        raise HomeUnusable(_MISSING, place=str(directory), value=error.strerror) from error
+    if not name:
+        raise HomeUnusable(_MISSING, place=str(directory), value=f"empty {CURRENT}")
+    return directory / name
+
+
+_MISSING = "there is no status store; build it with: sealmint ocsp rebuild"
 
 
 class StatusReader:
     """Reads a host's status store; one for each process, for its event loop only.
+
+    Every reading method raises StoreError where the store cannot be read.
 
     Args:
         directory: `[ocsp].status_store`.
@@ -131,26 +136,40 @@ class StatusReader:
         self._open()
 
     def _open(self) -> None:
-        self._generation = current_generation(self._directory)
-        self._environment = open_environment(self._generation, writer=False)
-        try:
-            self._serials = self._environment.open_db(SERIALS, create=False)
-            self._cards = self._environment.open_db(CARDS, create=False)
-            self._meta = self._environment.open_db(META, create=False)
-            self._read_parties()
-        except lmdb.Error as error:
-            raise StoreError(
-                "the status store is damaged; build it anew: sealmint ocsp rebuild",
-                place=str(self._generation),
-                value=str(error),
-            ) from error
+        """Open the generation in use. Where that fails, what was open before stays open."""
+        while True:
+            generation = current_generation(self._directory)
+            try:
+                return self._open_generation(generation)
+            except StoreError:
+                if current_generation(self._directory) == generation:
+                    raise  # else it was replaced and removed just now
 
-    def _read_parties(self) -> None:
-        with self._environment.begin() as transaction:
-            octets = transaction.get(PARTIES, db=self._meta) or b""
-        self._parties_octets = octets
+    def _open_generation(self, generation: Path) -> None:
+        environment = open_environment(generation, writer=False)
+        try:
+            serials, cards, meta = (
+                environment.open_db(name, create=False) for name in (SERIALS, CARDS, META)
+            )
+            with environment.begin() as transaction:
+                octets = transaction.get(PARTIES, db=meta) or b""
+        except lmdb.Error as error:
+            environment.close()
+            raise _unreadable(generation, error) from error
+        self._take_parties(octets)
+        self._generation, self._environment = generation, environment
+        self._serials, self._cards, self._meta = serials, cards, meta
+
+    def _take_parties(self, octets: bytes) -> None:
         self._parties = parties_from(octets)
-        self._indices = {issuer.key_identifier: issuer.index for issuer in self._parties.issuers}
+        self._parties_octets = octets
+
+    def _meta_value(self, key: bytes) -> bytes:
+        try:
+            with self._environment.begin() as transaction:
+                return transaction.get(key, db=self._meta) or b""
+        except lmdb.Error as error:
+            raise _unreadable(self._generation, error) from error
 
     def close(self) -> None:
         """Close the store."""
@@ -173,12 +192,11 @@ class StatusReader:
                 self._open()
                 old.close()
                 return True
-        with self._environment.begin() as transaction:
-            octets = transaction.get(PARTIES, db=self._meta) or b""
-        if octets != self._parties_octets:
-            self._read_parties()
-            return True
-        return False
+        octets = self._meta_value(PARTIES)
+        if octets == self._parties_octets:
+            return False
+        self._take_parties(octets)
+        return True
 
     @property
     def issuers(self) -> tuple[KnownIssuer, ...]:
@@ -187,10 +205,7 @@ class StatusReader:
 
     def freshness(self) -> Freshness:
         """Return how current the store is."""
-        with self._environment.begin() as transaction:
-            return Freshness(
-                *PROGRESS_FORM.unpack(transaction.get(PROGRESS, default=bytes(16), db=self._meta))
-            )
+        return Freshness(*PROGRESS_FORM.unpack(self._meta_value(PROGRESS) or bytes(PROGRESS_FORM.size)))
 
     def record(self, issuer: int, serial: bytes) -> CardRecord | None:
         """Return the record of the card that a serial belongs to; None where it was never issued."""
@@ -200,9 +215,12 @@ class StatusReader:
     def _octets(self, issuer: int, serial: bytes) -> bytes | None:
         if len(serial) != SERIAL_OCTETS:
             return None
-        with self._environment.begin() as transaction:
-            card = transaction.get(SERIAL_KEY.pack(issuer, serial), db=self._serials)
-            return None if card is None else transaction.get(card, db=self._cards)
+        try:
+            with self._environment.begin() as transaction:
+                card = transaction.get(SERIAL_KEY.pack(issuer, serial), db=self._serials)
+                return None if card is None else transaction.get(card, db=self._cards)
+        except lmdb.Error as error:
+            raise _unreadable(self._generation, error) from error
 
     def standing(self, issuer: int, serial: bytes) -> CertificateStanding | None:
         """Return what a certificate is worth; None where it was never issued."""
@@ -244,7 +262,12 @@ class StatusReader:
         return PresignedAnswer(response, head[THIS_UPDATE], head[NEXT_UPDATE], etag)
 
 
-PROGRESS_FORM = Struct(">QQ")
+def _unreadable(generation: Path, error: lmdb.Error) -> StoreError:
+    return StoreError(
+        "the status store cannot be read; if that stays so, build it anew: sealmint ocsp rebuild",
+        place=str(generation),
+        value=str(error),
+    )
 
 
 def _seen(certificate: _Standing) -> CertificateStanding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -40,11 +41,14 @@ class StatusWriter:
 
     def __init__(self, generation: Path) -> None:
         self._place = str(generation)
-        generation.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with _files_in(generation):
+            generation.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._environment = open_environment(generation, writer=True)
-        self._serials = self._environment.open_db(SERIALS)
-        self._cards = self._environment.open_db(CARDS)
-        self._meta = self._environment.open_db(META)
+        try:
+            self._serials, self._cards, self._meta = map(self._environment.open_db, (SERIALS, CARDS, META))
+        except lmdb.Error as error:
+            self._environment.close()
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the store; what was committed stays."""
@@ -52,10 +56,12 @@ class StatusWriter:
 
     def freshness(self) -> Freshness:
         """Return how far the store has come; zeros in a new one."""
-        with self._environment.begin() as transaction:
-            return Freshness(
-                *PROGRESS_FORM.unpack(transaction.get(PROGRESS, default=bytes(16), db=self._meta))
-            )
+        try:
+            with self._environment.begin() as transaction:
+                octets = transaction.get(PROGRESS, default=bytes(PROGRESS_FORM.size), db=self._meta)
+        except lmdb.Error as error:
+            raise self._failed(error) from error
+        return Freshness(*PROGRESS_FORM.unpack(octets))
 
     def write(
         self, records: Iterable[tuple[int, CardRecord]], progress: Freshness, parties: bytes | None = None
@@ -70,8 +76,8 @@ class StatusWriter:
         Raises:
             StoreError: the disk or the map is full, or the disk failed; the store is as it was.
         """
-        self._environment.reader_check()  # slots of readers that were killed
         try:
+            self._environment.reader_check()  # slots of readers that were killed
             with self._environment.begin(write=True) as transaction:
                 for card, record in records:
                     key = CARD_KEY.pack(card)
@@ -83,13 +89,29 @@ class StatusWriter:
                     transaction.put(PARTIES, parties, db=self._meta)
                 transaction.put(PROGRESS, PROGRESS_FORM.pack(*progress), db=self._meta)
         except lmdb.Error as error:
-            raise StoreError(
-                "the status store cannot be written", place=self._place, value=str(error)
-            ) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: lmdb.Error) -> StoreError:
+        return StoreError("the status store cannot be written", place=self._place, value=str(error))
+
+
+@contextmanager
+def _files_in(place: Path) -> Iterator[None]:
+    """Translate what the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            "the status store cannot be written", place=str(place), value=error.strerror
+        ) from error
 
 
 def open_current(directory: Path) -> StatusWriter | None:
-    """Open the generation in use for writing; None where none was ever built, or the last cannot be read."""
+    """Open the generation in use for writing; None where none was ever built, or its files are gone.
+
+    Raises:
+        StoreError: it is there and cannot be opened.
+    """
     try:
         generation = current_generation(directory)
     except HomeUnusable:
@@ -105,20 +127,32 @@ def new_generation(directory: Path) -> Iterator[StatusWriter]:
 
     Generations that are no longer in use are removed: readers that still have one open keep its pages until they
     change over.
+
+    Raises:
+        StoreError: a file cannot be made; the store in use stays.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with _files_in(directory):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     name = f"generation-{secrets.token_hex(6)}"
     writer = StatusWriter(directory / name)
     try:
         yield writer
     except BaseException:
         writer.close()
-        shutil.rmtree(directory / name)
+        shutil.rmtree(directory / name, ignore_errors=True)
         raise
     writer.close()
-    partial = directory / f"{CURRENT}.partial"
-    partial.write_text(name, "ascii")
-    partial.rename(directory / CURRENT)
+    with _files_in(directory):
+        _name_current(directory, name)
     for other in directory.glob("generation-*"):
         if other.name != name:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _name_current(directory: Path, name: str) -> None:
+    partial = directory / f"{CURRENT}.partial"
+    with partial.open("w", encoding="ascii") as file:
+        file.write(name)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(directory / CURRENT)
