@@ -258,18 +258,18 @@ class Connection:
 
     async def _answer(self, requests: list[_Request]) -> bool:
         """Answer requests in their order; return whether the connection stays."""
-        if self._pulse.leaving:
-            method, target, body, if_none_match, _, connection_named = requests[-1]
-            requests[-1] = (method, target, body, if_none_match, False, connection_named)
-        out: list[bytes] = []
-        for method, target, body, if_none_match, stays, connection_named in requests:
-            answer = self._http.at_once(method, target, body, if_none_match)
+        http, pulse, out, last = self._http, self._pulse, list[bytes](), requests[-1]
+        for request in requests:
+            method, target, body, if_none_match, stays, connection_named = request
+            answer = http.at_once(method, target, body, if_none_match)
             if answer is None:
                 await self._send(b"".join(out))
                 out.clear()
                 self.phase = Phase.ANSWERING
-                answer = await self._http.answer(method, target, body, if_none_match)
-            out.append(in_octets(answer, stays=stays, connection_named=connection_named))
+                answer = await http.answer(method, target, body, if_none_match)
+            if pulse.leaving and request is last:
+                stays = False
+            out.append(in_octets(answer, stays, connection_named))
             if not stays:
                 break
             if len(out) == ANSWERS_IN_ONE_SEND:
@@ -314,7 +314,7 @@ class _Refused(Exception):
         self.status = status
 
 
-def in_octets(answer: HttpAnswer, *, stays: bool, connection_named: bool = False) -> bytes:
+def in_octets(answer: HttpAnswer, stays: bool, connection_named: bool = False) -> bytes:
     """Return an answer as it is sent.
 
     Args:
