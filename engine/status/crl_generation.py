@@ -29,6 +29,7 @@ from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.session_pool import SessionPool
 from engine.status.crl_draft import Draft, Drafts, draft_lists
+from engine.status.crl_files import delta_uri_of, published, uri_path_of
 from engine.status.crl_scopes import CrlIssuer, CrlScope, crl_issuers
 from engine.status.crl_spool import files_in, partial_of, put_in_place
 from engine.store.crls import NewIssue, complete_issue, reserve_issues
@@ -37,8 +38,8 @@ from engine.x509.certificate import verifier
 from engine.x509.revocation_list import frame_signed
 
 LEASE_TIME = timedelta(minutes=2)
-"""How long a scope is held: ten times what a CRL of a million entries takes (bench.crl). Whoever takes longer loses
-nothing unless another host wants the scope; after a crash this host goes on at once, others wait so long."""
+"""How long a scope is held: far longer than the 4 seconds that a CRL of a million entries takes (bench.crl), with room
+for a token call that is stuck. After a crash this host goes on at once, others wait so long."""
 
 SignDigests = Callable[[KeyReference, SignatureAlgorithm, Sequence[bytes]], Awaitable[list[bytes]]]
 """Signs digests; without any it only makes sure that it could. Raises TokenError."""
@@ -222,6 +223,16 @@ class CrlGenerator:
             # Last: what the database refuses leaves the file of before in place.
             for one in written:
                 put_in_place(one.partial, one.draft.paths, lease.fence)
+            if not self._context.configuration.crl.delta:
+                self._remove_lapsing_deltas(scope)
+
+    def _remove_lapsing_deltas(self, scope: CrlScope) -> None:
+        """Remove a delta that nobody renews any more before it lapses: the next full CRL comes in a day."""
+        tomorrow = (self._context.clock.now() + timedelta(days=1)).timestamp()
+        for uri in scope.uris:
+            delta = published(self._directory, uri_path_of(delta_uri_of(uri)))
+            if delta is not None and delta.next_update <= tomorrow:
+                delta.path.unlink(missing_ok=True)
 
 
 def _body(

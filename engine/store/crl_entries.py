@@ -21,11 +21,11 @@ REMOVE_FROM_CRL = 8
 """CRLReason removeFromCRL, in delta CRLs only (RFC 5280 section 5.3.1)."""
 
 ROWS_AT_ONCE = 8_192
-"""Entries fetched at a time: about 1 MB. A guess; bench.crl shows no gain beyond."""
+"""Entries fetched at a time: about 1 MB. A guess."""
 
 SCAN_CACHE_KIB = 2_048
 """SQLite's page cache while entries are read. Each page is read once, so a larger one would only take memory
-(bench.crl: the same time, and a peak that does not depend on the number of entries)."""
+(bench.crl: the peak does not depend on the number of entries)."""
 
 _MICROSECONDS = 1_000_000
 

@@ -20,6 +20,7 @@ from engine.errors import (
     SignerUnavailable,
 )
 from engine.status import crl_generation, crl_spool
+from engine.status.crl_files import all_published
 from engine.status.crl_generation import CrlGenerator
 from engine.store.database import Store
 from engine.store.leases import take_lease
@@ -558,6 +559,22 @@ async def test_deltas_that_were_switched_on_begin_with_a_full_crl(ca: CrlAuthori
     assert full.issue.base_number is None
     with pytest.raises(x509.ExtensionNotFound):
         freshest_of(ca.read(PARTITION))
+
+
+async def test_a_delta_that_nobody_renews_is_gone_before_it_lapses(ca: CrlAuthority) -> None:
+    ca.configure(delta=True)
+    ca.issue(1)
+    await ca.publish(1)
+    lapses = ca.read("1-delta.crl").next_update_utc
+    assert lapses is not None
+    ca.configure(delta=False)
+    await ca.publish(1)
+    assert (ca.crl_directory / "1-delta.crl").exists(), "full CRLs that name it are about"
+    while ca.clock.now() < lapses:
+        ca.clock.move(DAY)
+        await ca.publish(1, only_if_needed=True)
+    assert not (ca.crl_directory / "1-delta.crl").exists()
+    assert all(one.next_update > ca.clock.now().timestamp() for one in all_published(ca.crl_directory))
 
 
 async def test_full_and_delta_are_reserved_and_published_together(ca: CrlAuthority) -> None:
