@@ -118,7 +118,8 @@ def write_json_error(
     kind: str, message: str, place: str | None = None, value: object = None, rule: str | None = None
 ) -> None:
     """Print an error as a JSON document on standard error."""
-    text = None if value is None else str(value)
+    # An argument that is not UTF-8 has lone surrogates (PEP 383), which JSON cannot carry.
+    text = None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
     document = {"error": kind, "message": message, "place": place, "value": text, "rule": rule}
     sys.stderr.buffer.write(orjson.dumps({"error": document}, option=orjson.OPT_APPEND_NEWLINE))
     sys.stderr.buffer.flush()
