@@ -16,13 +16,15 @@ import trio
 from engine.authority.ocsp_responders import ocsp_responders
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token
-from engine.errors import HomeUnusable, SealmintError, SignerFailed, StoreError
+from engine.errors import HomeUnusable, SealmintError, SignerFailed, StoreError, TokenError
+from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
 from engine.status.service import Service, run_service
 from engine.status.status_store import StatusReader
 from responders.live_signing.digest_journal import INTERVAL_SECONDS, RETRY_SECONDS, DigestJournal
 from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import LiveSigningServer
+from responders.live_signing.signing_queue import BATCH, SigningQueue
 from responders.live_signing.streams import open_listeners
 
 LOCK = "live-signer"
@@ -55,26 +57,34 @@ async def serve(service: Service) -> None:
         if opened is None:
             return
         reader, responders = opened
-        settings, home = context.configuration.ocsp, context.home
-        token = await trio.to_thread.run_sync(open_token, home, context.configuration)
-        for responder in responders:
-            await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
-        keys = [responder.key for responder in responders]
         try:
-            async with open_pool(
-                home, context.configuration, token, pin, keys, settings.live_sessions
-            ) as pool:
-                answers = LiveAnswers(reader, responders, context.configuration, context.clock)
-                server = LiveSigningServer(answers, pool, journal, settings, service.log)
-                await _run(service, server, answers, journal)
+            ended = await _sign(service, pin, journal, reader, responders)
         finally:
             with trio.CancelScope(shield=True):
                 await journal.close()
             reader.close()
-    if isinstance(server.ended, PoolExhausted):
-        raise ToBeReplaced(server.ended.message, place=server.ended.place) from server.ended
-    if server.ended is not None:
-        raise server.ended
+    if isinstance(ended, PoolExhausted):
+        raise ToBeReplaced(ended.message, place=ended.place) from ended
+    if ended is not None:
+        raise ended
+
+
+async def _sign(
+    service: Service, pin: Pin, journal: DigestJournal, reader: StatusReader, responders: list[Responder]
+) -> TokenError | None:
+    """Open the keys of the responders and sign; return what ended it, None when told to stop."""
+    home, configuration, clock = service.context.home, service.context.configuration, service.context.clock
+    sessions = configuration.ocsp.live_sessions
+    token = await trio.to_thread.run_sync(open_token, home, configuration)
+    for responder in responders:
+        await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
+    keys = [responder.key for responder in responders]
+    async with open_pool(home, configuration, token, pin, keys, sessions, batch=BATCH * sessions) as pool:
+        answers = LiveAnswers(reader, responders, configuration, clock)
+        queue = SigningQueue(pool, journal, configuration.ocsp.live_waiting + pool.size)
+        server = LiveSigningServer(answers, queue, journal, configuration.ocsp, service.log)
+        await _run(service, server, answers, journal)
+    return server.ended
 
 
 async def _status_store(service: Service) -> tuple[StatusReader, list[Responder]] | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
@@ -91,29 +92,32 @@ class DigestJournal:
         self._count = 0
         self._hash = hashlib.sha256()
 
-    def add(self, digest: bytes) -> None:
+    def add(self, digests: Sequence[bytes]) -> None:
         """Write down what is about to be signed.
 
         Args:
-            digest: the hash of the message, by the hash of the signature algorithm.
+            digests: the hash of each message, by the hash of the signature algorithm.
 
         Raises:
-            StoreError: it could not be written down: do not sign.
+            StoreError: it was not written down: do not sign.
         """
-        line = digest.hex().encode("ascii") + b"\n"
+        if not self.can_sign:
+            message = "live signatures cannot be recorded at present"
+            raise StoreError(message, place=str(self._path), rule="CPS 4.5.6")
+        lines = b"".join(digest.hex().encode("ascii") + b"\n" for digest in digests)
         try:
             if self._descriptor == _NONE:
                 self._open()
-            self._append(line)
+            self._append(lines)
         except OSError as error:
             raise StoreError(
                 "the journal of live signatures cannot be written",
                 place=str(self._path),
                 value=error.strerror,
             ) from error
-        self._end += len(line)
-        self._count += 1
-        self._hash.update(line)
+        self._end += len(lines)
+        self._count += len(digests)
+        self._hash.update(lines)
 
     def _open(self) -> None:
         began = self._clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -123,8 +127,8 @@ class DigestJournal:
         self._end = 0
         self._begin_part(0)
 
-    def _append(self, line: bytes) -> None:
-        if os.write(self._descriptor, line) != len(line):  # the disk is full
+    def _append(self, lines: bytes) -> None:
+        if os.write(self._descriptor, lines) != len(lines):  # the disk is full
             os.ftruncate(self._descriptor, self._end)
             raise OSError(0, "the disk is full")
 

@@ -6,14 +6,11 @@ own signature is there, whatever order they were asked in.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 import trio
 
-from engine.algorithms import SignatureAlgorithm
 from engine.config import OcspSection
 from engine.errors import (
     Overloaded,
@@ -23,12 +20,11 @@ from engine.errors import (
     StoreError,
     TokenError,
 )
-from engine.pkcs11.keys import KeyReference
-from engine.pkcs11.lanes import Lane
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.frames import Frames
 from responders.live_signing.live_answers import LiveAnswers, ToSign
+from responders.live_signing.signing_queue import SigningQueue, Waiting
 from responders.ocsp_request import MAX_REQUEST_OCTETS
 
 MAX_CONNECTIONS = 64
@@ -42,30 +38,13 @@ _ERRORS: dict[ResponseStatus, bytes] = {
 }
 
 
-class Signing(Protocol):
-    """What a `SessionPool` does, as far as it is needed here."""
-
-    size: int
-
-    @property
-    def ended(self) -> TokenError | None:
-        """Why it takes no more work, if so."""
-        ...
-
-    async def sign_many(
-        self, messages: Sequence[bytes], *, key: KeyReference, algorithm: SignatureAlgorithm, lane: Lane
-    ) -> list[bytes | TokenError]:
-        """Sign messages; one outcome each."""
-        ...
-
-
 class LiveSigningServer:
     """Answers responders over their connections.
 
     Args:
         answers: makes of a request what is to be signed.
-        pool: signs it.
-        journal: accounts for it.
+        queue: has it signed.
+        journal: tells whether anything may be signed.
         settings: `[ocsp]`.
         log: told what went wrong.
 
@@ -77,7 +56,7 @@ class LiveSigningServer:
     def __init__(
         self,
         answers: LiveAnswers,
-        pool: Signing,
+        queue: SigningQueue,
         journal: DigestJournal,
         settings: OcspSection,
         log: structlog.typing.FilteringBoundLogger,
@@ -85,11 +64,9 @@ class LiveSigningServer:
         self.ended: TokenError | None = None
         self.stopping = trio.Event()
         self._answers = answers
-        self._pool = pool
+        self._queue = queue
         self._journal = journal
         self._patience = settings.live_timeout * SHARE_OF_TIMEOUT
-        self._most_admitted = settings.live_waiting + pool.size
-        self._admitted = 0
         self._readings: set[trio.CancelScope] = set()
         self._log = log
 
@@ -99,11 +76,14 @@ class LiveSigningServer:
         Cancelled, it leaves callers without an answer, but no signature without its journal line.
         """
         async with trio.open_nursery() as nursery:
-            accepting = await nursery.start(self._accept, listeners, nursery)
-            await self.stopping.wait()
-            accepting.cancel()
-            for reading in list(self._readings):
-                reading.cancel()
+            nursery.start_soon(self._queue.run)
+            async with trio.open_nursery() as connections:
+                accepting = await connections.start(self._accept, listeners, connections)
+                await self.stopping.wait()
+                accepting.cancel()
+                for reading in list(self._readings):
+                    reading.cancel()
+            nursery.cancel_scope.cancel()
 
     async def _accept(
         self,
@@ -129,6 +109,7 @@ class LiveSigningServer:
                 async with trio.open_nursery() as signing:
                     with reading:
                         await self._read(frames, signing)
+                        signing.cancel_scope.cancel()  # whoever asked is gone
                 frames.finish()
         except* (trio.BrokenResourceError, trio.TooSlowError) as broken:
             self._log.warning("connection-broken", message=str(broken.exceptions[0]))
@@ -146,35 +127,26 @@ class LiveSigningServer:
         while (frame := await frames.receive()) is not None:
             number, request = frame
             begun = self._begin(request)
-            if isinstance(begun, ToSign):
-                self._admitted += 1
+            if isinstance(begun, Waiting):
                 signing.start_soon(self._finish, frames, number, begun)
             else:
                 await frames.send(number, _ERRORS[begun])
 
-    def _begin(self, request: bytes) -> ToSign | ResponseStatus:
-        if self._admitted >= self._most_admitted or not self._journal.can_sign:
+    def _begin(self, request: bytes) -> Waiting | ResponseStatus:
+        if self._queue.is_full or not self._journal.can_sign:
             return ResponseStatus.TRY_LATER
-        return self._answers.prepare(request)
+        prepared = self._answers.prepare(request)
+        return self._queue.put(prepared) if isinstance(prepared, ToSign) else prepared
 
-    async def _finish(self, frames: Frames, number: int, to_sign: ToSign) -> None:
+    async def _finish(self, frames: Frames, number: int, waiting: Waiting) -> None:
         response = _ERRORS[ResponseStatus.TRY_LATER]
-        try:
-            with trio.move_on_after(self._patience):
-                response = await self._sign(to_sign)
-        finally:
-            self._admitted -= 1
+        with trio.move_on_after(self._patience):
+            response = await self._signed(waiting)
         await frames.send(number, response)
 
-    async def _sign(self, to_sign: ToSign) -> bytes:
+    async def _signed(self, waiting: Waiting) -> bytes:
         try:
-            self._journal.add(hashlib.new(to_sign.algorithm.hash_name, to_sign.tbs).digest())
-            (outcome,) = await self._pool.sign_many(
-                [to_sign.tbs], key=to_sign.responder.key, algorithm=to_sign.algorithm, lane=Lane.URGENT
-            )
-            if isinstance(outcome, TokenError):
-                raise outcome
-            return to_sign.signed(outcome)
+            return waiting.to_sign.signed(await self._queue.signature(waiting))
         except (Overloaded, SignerUnavailable):  # the token is away, which the pool tells by its own means
             return _ERRORS[ResponseStatus.TRY_LATER]
         except TokenError as error:
@@ -191,10 +163,10 @@ class LiveSigningServer:
         self._log.error("not-signed", error=type(error).__name__, message=str(error))
 
     def _token_refused(self, error: TokenError) -> None:
-        if self._pool.ended is None:
+        if self._queue.ended is None:
             self._not_signed(error)
         else:
-            self.end(self._pool.ended)
+            self.end(self._queue.ended)
 
     def end(self, error: TokenError) -> None:
         """Stop, because the process must go. The first error stands."""

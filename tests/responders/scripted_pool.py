@@ -28,10 +28,11 @@ class ScriptedPool:
 
     Args:
         holder: whose key signs.
+        sessions: how many it says it has.
     """
 
-    def __init__(self, holder: Holder) -> None:
-        self.size = 2
+    def __init__(self, holder: Holder, sessions: int) -> None:
+        self.size = sessions
         self._holder = holder
         self.ended: TokenError | None = None
         self.holding = False
@@ -39,6 +40,7 @@ class ScriptedPool:
         self.outcome: bytes | TokenError | None = None
         self.held: list[Held] = []
         self.signed: list[bytes] = []
+        self.batches: list[int] = []
         self._arrived = trio.lowlevel.ParkingLot()
 
     async def sign_many(
@@ -47,16 +49,25 @@ class ScriptedPool:
         assert (key.label, lane) == ("ocsp", Lane.URGENT)
         if self.refusal is not None:
             raise self.refusal
-        (message,) = messages
+        self.batches.append(len(messages))
+        return [await self._sign(message, algorithm) for message in messages]
+
+    async def _sign(self, message: bytes, algorithm: SignatureAlgorithm) -> bytes | TokenError:
         if self.holding:
             one = Held(message)
             self.held.append(one)
             self._arrived.unpark_all()
             await one.released.wait()
         self.signed.append(message)
-        return [self.outcome or sign(self._holder, message, algorithm)]
+        return self.outcome or sign(self._holder, message, algorithm)
+
+    def release_all(self) -> None:
+        """Sign what is held, and from now on at once."""
+        self.holding = False
+        for one in self.held:
+            one.released.set()
 
     async def until_held(self, count: int) -> None:
-        """Wait until so many messages wait for their signature."""
+        """Wait until so many messages have come to their turn."""
         while len(self.held) < count:
             await self._arrived.park()

@@ -62,7 +62,7 @@ async def test_every_line_is_in_one_record(store: Store, tmp_path: Path) -> None
     await journal.record()
     assert recorded(store) == []
     for number in range(5):
-        journal.add(digest(number))
+        journal.add([digest(number)])
         if number in (1, 2):
             await journal.record()
     await journal.close()
@@ -74,7 +74,7 @@ async def test_every_line_is_in_one_record(store: Store, tmp_path: Path) -> None
 
 def test_a_line_is_in_the_file_before_anything_is_signed(store: Store, tmp_path: Path) -> None:
     journal = journal_of(store, tmp_path)
-    journal.add(digest(0))
+    journal.add([digest(0)])
     (file,) = (tmp_path / "live-ocsp").iterdir()
     assert file.read_text() == digest(0).hex() + "\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -87,10 +87,10 @@ async def test_what_a_killed_process_left_is_recorded_by_the_next(
 ) -> None:
     killed = journal_of(store, tmp_path)
     for number in range(recorded_before):
-        killed.add(digest(number))
+        killed.add([digest(number)])
     await killed.record()
     for number in range(recorded_before, 5):
-        killed.add(digest(number))
+        killed.add([digest(number)])
     fresh = journal_of(store, tmp_path)
     (name,) = fresh.record_left_over()
     assert_recorded_once(store, tmp_path, range(5))
@@ -100,7 +100,7 @@ async def test_what_a_killed_process_left_is_recorded_by_the_next(
 
 async def test_one_killed_between_record_and_end_is_not_recorded_again(store: Store, tmp_path: Path) -> None:
     killed = journal_of(store, tmp_path)
-    killed.add(digest(0))
+    killed.add([digest(0)])
     await killed.record()
     assert len(journal_of(store, tmp_path).record_left_over()) == 1
     assert_recorded_once(store, tmp_path, range(1))
@@ -109,33 +109,35 @@ async def test_one_killed_between_record_and_end_is_not_recorded_again(store: St
 @pytest.mark.cps("4.5.6")
 async def test_while_no_record_can_be_written_nothing_may_be_signed(store: Store, tmp_path: Path) -> None:
     journal = journal_of(store, tmp_path)
-    journal.add(digest(0))
+    journal.add([digest(0)])
     with store.write() as connection:
         connection.execute(text("ALTER TABLE audit_record RENAME TO audit_record_away"))
     with pytest.raises(StoreError):
         await journal.record()
     assert not may_sign(journal)
-    journal.add(digest(1))  # in hand already when it turned out
+    with pytest.raises(StoreError, match="cannot be recorded"):
+        journal.add([digest(1)])
     with pytest.raises(StoreError):
         await journal.record()
     with store.write() as connection:
         connection.execute(text("ALTER TABLE audit_record_away RENAME TO audit_record"))
     await journal.record()
     assert may_sign(journal)
+    journal.add([digest(1)])
     await journal.close()
     assert_recorded_once(store, tmp_path, range(2))
 
 
 def test_a_full_disk_leaves_no_half_line(store: Store, tmp_path: Path) -> None:
     journal = journal_of(store, tmp_path)
-    journal.add(digest(0))
+    journal.add([digest(0)])
     write = os.write
     with (
         patch.object(os, "write", lambda descriptor, octets: write(descriptor, octets[:10])),
         pytest.raises(StoreError, match="disk is full"),
     ):
-        journal.add(digest(1))
-    journal.add(digest(2))
+        journal.add([digest(1)])
+    journal.add([digest(2)])
     (file,) = (tmp_path / "live-ocsp").iterdir()
     assert file.read_text().splitlines() == [digest(0).hex(), digest(2).hex()]
 
@@ -145,7 +147,7 @@ async def test_a_long_journal_is_followed_by_another(store: Store, tmp_path: Pat
     journal = DigestJournal(tmp_path, store, clock, "live signer")
     with patch.object(digest_journal, "_LONGEST_OCTETS", 2 * 65):
         for number in range(5):
-            journal.add(digest(number))
+            journal.add([digest(number)])
             await journal.record()
             clock.move(timedelta(seconds=1))
     await journal.close()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -38,6 +39,7 @@ from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.frames import MAX_RESPONSE_OCTETS, Frames
 from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import MAX_CONNECTIONS, LiveSigningServer
+from responders.live_signing.signing_queue import BATCH, SigningQueue
 from responders.live_signing.streams import open_listeners, open_stream
 from responders.ocsp_request import MAX_REQUEST_OCTETS
 from tests.judges.toy_authority import NOW
@@ -69,17 +71,18 @@ class Signing:
 
 @asynccontextmanager
 async def signing(
-    status: SyntheticStatus, store: Store, directory: Path, **ocsp_settings: object
+    status: SyntheticStatus, store: Store, directory: Path, *, sessions: int = 2, **ocsp_settings: object
 ) -> AsyncIterator[Signing]:
     clock = SetClock(NOW)
     settings = configuration(**{"live_signer": str(directory / "run" / "live.socket")} | ocsp_settings)
     await trio.Path(directory).mkdir(exist_ok=True)
-    pool = ScriptedPool(status.responder)
+    pool = ScriptedPool(status.responder, sessions)
     journal = DigestJournal(directory, store, clock, "test")
     with StatusReader(status.directory) as reader:
         answers = LiveAnswers(reader, [Responder(status.issued_responder())], settings, clock)
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        server = LiveSigningServer(answers, pool, journal, settings.ocsp, log)
+        queue = SigningQueue(pool, journal, settings.ocsp.live_waiting + pool.size)
+        server = LiveSigningServer(answers, queue, journal, settings.ocsp, log)
         served = trio.Event()
 
         async def serve() -> None:
@@ -130,7 +133,10 @@ async def test_everyone_gets_the_own_answer_whatever_the_order(
     synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
 ) -> None:
     answers: dict[bytes, bytes] = {}
-    async with signing(synthetic_status, store, tmp_path) as live, client(live.settings) as signer:
+    async with (
+        signing(synthetic_status, store, tmp_path, sessions=20) as live,
+        client(live.settings) as signer,
+    ):
         live.pool.holding = True
         questions = [live.question(number) for number in range(20)]
         async with trio.open_nursery() as nursery:
@@ -171,12 +177,47 @@ async def test_more_than_may_wait_get_try_later_at_once(
             await frames.send(number, live.question(number))
         refused = [await frames.receive() for _ in range(2)]
         assert refused == [(admitted, TRY_LATER), (admitted + 1, TRY_LATER)]
-        for one in live.pool.held:
-            one.released.set()
+        live.pool.release_all()
         answered = [await frames.receive() for _ in range(admitted)]
         assert sorted(number for number, _ in filter(None, answered)) == list(range(admitted))
-        await frames.send(99, live.question(99))
-        await live.pool.until_held(admitted + 1)  # there is room again
+        await frames.send(99, live.question(99))  # there is room again
+        assert (await frames.receive() or (0, TRY_LATER))[1] != TRY_LATER
+
+
+async def test_batches_grow_with_the_queue(
+    synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
+) -> None:
+    async with signing(synthetic_status, store, tmp_path, sessions=1) as live, raw(live.settings) as frames:
+        live.pool.holding = True
+        for number in range(12):
+            await frames.send(number, live.question(number))
+            await live.pool.until_held(min(number + 1, 2))  # one in the session, one before it
+        await trio.testing.wait_all_tasks_blocked()
+        live.pool.release_all()
+        answers = dict([await frames.receive() or (0, b"") for _ in range(12)])
+        assert {number: nonce_in(answer) for number, answer in answers.items()} == {
+            number: b"nonce %010d" % number for number in range(12)
+        }
+        assert live.pool.batches[:4] == [1, 1, BATCH, BATCH]
+        assert sum(live.pool.batches) == 12
+
+
+async def test_who_gives_up_waiting_is_not_signed_for(
+    synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
+) -> None:
+    async with signing(synthetic_status, store, tmp_path, sessions=1) as live:
+        live.pool.holding = True
+        async with raw(live.settings) as frames:
+            for number in range(6):
+                await frames.send(number, live.question(number))
+                await live.pool.until_held(min(number + 1, 2))
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()  # the connection is gone
+        live.pool.release_all()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(live.pool.signed) == 2
+        (journal,) = (tmp_path / "live-ocsp").glob("*.digests")
+        assert len(journal.read_text().splitlines()) == 2
 
 
 async def test_a_client_asks_no_more_than_may_wait(
@@ -242,8 +283,8 @@ async def test_without_a_signer_the_answer_is_try_later_at_once_and_later_it_is_
         assert await signer.ask(b"anything") == TRY_LATER
         assert trio.current_time() == before
         for process in ("first", "second"):
-            here = {"live_signer": settings.live_signer}
-            async with signing(synthetic_status, store, tmp_path / process, **here) as live:
+            place = settings.live_signer
+            async with signing(synthetic_status, store, tmp_path / process, live_signer=place) as live:
                 await until(lambda: signer.is_connected)
                 assert nonce_in(await signer.ask(live.question(1)))
             await until(lambda: not signer.is_connected)
@@ -411,7 +452,7 @@ async def test_over_tls_with_certificates_at_both_ends(
     signer_end, responder_end = make_ends(tmp_path / "tls")
     foreign_end = make_ends(tmp_path / "foreign")[1]
     address = f"tls://127.0.0.1:{free_port()}"
-    here = {"live_signer": address} | signer_end.settings
+    here: dict[str, Any] = {"live_signer": address} | signer_end.settings
     async with signing(synthetic_status, store, tmp_path, **here) as live:
         there = configuration(live_signer=address, **responder_end.settings).ocsp
         async with client(there) as signer:
