@@ -6,7 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-SAFETY_NET = 120
+SAFETY_NET = 60
 """Seconds until a program that hangs is given up. Decides nothing but that."""
 
 
