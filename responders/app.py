@@ -25,6 +25,7 @@ from responders.entity_tags import has_current
 from responders.http_times import http_date
 from responders.ocsp_http import HttpAnswer, OcspHttp
 from responders.readiness import Readiness
+from responders.web_connection import WebConnection
 
 DOCUMENT_MAX_AGE = 3_600
 """Seconds. A guess: CA certificates change every few years, and a new one is wanted within the hour."""
@@ -81,6 +82,7 @@ def crl_paths(profiles: ProfileSet) -> tuple[str, ...]:
 def make_app(pages: Pages) -> QuartTrio:
     """Make the application."""
     app = QuartTrio(__name__, static_folder=None)
+    app.asgi_http_class = WebConnection
     app.config["MAX_CONTENT_LENGTH"] = BODY_OCTETS
     app.url_map.merge_slashes = False
     app.url_map.converters["anything"] = _Anything
