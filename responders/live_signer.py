@@ -16,7 +16,7 @@ import trio
 from engine.authority.ocsp_responders import ocsp_responders
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token
-from engine.errors import HomeUnusable, SealmintError, SignerFailed, StoreError, TokenError
+from engine.errors import HomeUnusable, SealmintError, SignerFailed, SignerUnavailable, StoreError, TokenError
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
 from engine.status.service import Service, run_service
@@ -37,13 +37,19 @@ class ToBeReplaced(SignerFailed):
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
+    @classmethod
+    def because_of(cls, error: TokenError) -> ToBeReplaced:
+        """Make it of the error that ended this process."""
+        return cls(error.message, place=error.place, rule=error.rule)
+
 
 async def serve(service: Service) -> None:
     """Sign live answers until told to stop; what was asked by then is answered.
 
     Raises:
-        ToBeReplaced: sessions are stuck for good, or another responder certificate is in charge.
-        TokenError: the token refuses for good, or cannot be opened.
+        ToBeReplaced: the token is away at the start, sessions are stuck for good, or another responder certificate is
+            in charge.
+        TokenError: the token refuses for good.
         ConfigurationInvalid: there is no live signer in the settings, or its address cannot be listened at.
         HomeUnusable: another live signer is at work on this home.
     """
@@ -59,12 +65,12 @@ async def serve(service: Service) -> None:
         reader, responders = opened
         try:
             ended = await _sign(service, pin, journal, reader, responders)
+        except (SignerUnavailable, PoolExhausted) as error:
+            ended = ToBeReplaced.because_of(error)
         finally:
             with trio.CancelScope(shield=True):
                 await journal.close()
             reader.close()
-    if isinstance(ended, PoolExhausted):
-        raise ToBeReplaced(ended.message, place=ended.place) from ended
     if ended is not None:
         raise ended
 
@@ -75,7 +81,10 @@ async def _sign(
     """Open the keys of the responders and sign; return what ended it, None when told to stop."""
     home, configuration, clock = service.context.home, service.context.configuration, service.context.clock
     sessions = configuration.ocsp.live_sessions
-    token = await trio.to_thread.run_sync(open_token, home, configuration)
+    try:
+        token = await trio.to_thread.run_sync(open_token, home, configuration)
+    except TokenError as error:  # nobody has logged in yet, so trying again costs no attempt at the PIN
+        raise ToBeReplaced.because_of(error) from error
     for responder in responders:
         await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
     keys = [responder.key for responder in responders]
@@ -84,6 +93,8 @@ async def _sign(
         queue = SigningQueue(pool, journal, configuration.ocsp.live_waiting + pool.size)
         server = LiveSigningServer(answers, queue, journal, configuration.ocsp, service.log)
         await _run(service, server, answers, journal)
+    if isinstance(server.ended, PoolExhausted):
+        raise server.ended
     return server.ended
 
 

@@ -240,6 +240,18 @@ def test_while_the_token_is_away_it_is_try_later(live_home: PreparedHome) -> Non
         assert process.poll() is None
 
 
+@pytest.mark.parametrize("function", ["C_GetTokenInfo", "C_OpenSession"])
+def test_a_token_that_is_away_at_the_start_is_tried_again_by_another_process(
+    live_home: PreparedHome, function: str
+) -> None:
+    arm = live_home.hsm.fail_next(function, CKR_DEVICE_ERROR, 1_000)
+    with live_signer(live_home) as process:
+        assert ended(process) == 75
+    live_home.hsm.disarm(arm)
+    with live_signer(live_home) as process:
+        listening(live_home, process)
+
+
 def test_with_stuck_sessions_it_ends_to_be_replaced(live_home: PreparedHome) -> None:
     live_home.configure("call_timeout = 240\n", "call_timeout = 0.2\nmax_stuck = 1\n")
     live_home.hsm.hang_next("C_Sign")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from engine.x509 import der
 from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.ocsp_response import HASH_NAMES
 from responders.ocsp_answer import MALFORMED, TRY_LATER, UNAUTHORIZED, Caching, OcspAnswer, OcspResponder
+from tests.cli.prepared_home import ROOT
 from tests.judges.toy_authority import NOW
 from tests.responders.ocsp_requests import certificate_id, nonce, plain, preferred, request, single
 from tests.responders.synthetic_status import (
@@ -97,6 +100,7 @@ def statuses(answer: OcspAnswer | None) -> dict[int, ocsp.OCSPCertStatus]:
     return {one.serial_number: one.certificate_status for one in response.responses}
 
 
+@pytest.mark.cps("4.4.12")
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
 @pytest.mark.parametrize("parameters", [True, False])
 def test_what_was_signed_ahead_goes_out(
@@ -288,3 +292,15 @@ def test_a_rebuilt_store_is_taken_up(tmp_path: Path, status: SyntheticStatus, cl
         own.build()
         clock.move(timedelta(seconds=1))
         assert statuses(responder.at_once(asked(own, HELD)))
+
+
+@pytest.mark.cps("2.6.3")
+def test_whoever_answers_outside_loads_nothing_that_speaks_to_a_token() -> None:
+    program = (
+        "import sys, responders.ocsp_answer, responders.live_signing.client;"
+        "print([name for name in sys.modules if 'pkcs11' in name])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout == "[]\n"
