@@ -43,13 +43,16 @@ def listen(address: tuple[str, int], count: int, opened: ExitStack) -> list[sock
         family, *_, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
         ]
+        with socket.socket(
+            family, socket.SOCK_STREAM
+        ) as alone:  # SO_REUSEPORT would share with a stranger as well
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(found)
         for _ in range(count):
             listening = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if sockets:  # not the first: it must find out whether anybody else is there
-                found = sockets[0].getsockname()
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listening.bind(found)
+            listening.bind(sockets[0].getsockname() if sockets else found)
             listening.setblocking(False)
             sockets.append(listening)
     except OSError as error:

@@ -26,7 +26,8 @@ STOPPING_SECONDS = 20.0
 FINAL = frozenset({ConfigurationInvalid.exit_code, PinIncorrect.exit_code})
 """Exit codes after which nothing is tried again until somebody has looked: a token locks after a few wrong PINs."""
 
-READY = b"ready"
+READY = b"ready\n"
+"""With its line end: a process may write that by itself, and must not find the pipe closed."""
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -88,7 +89,7 @@ class SupervisedProcess:
     async def keep(self) -> None:
         """Run the process, and another in its place when it dies, until stopped.
 
-        Cancelled, it leaves the process without its pipe, so that it stops by itself.
+        Cancelled, it takes the process its pipe, so that it stops by itself, and waits for that.
         """
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
@@ -125,20 +126,21 @@ class SupervisedProcess:
             return await process.wait()
         finally:
             with trio.CancelScope(shield=True):
-                await _close(process)
+                await self._let_go(process)
 
     async def replace(self) -> None:
         """Start a successor, and stop the one at work when the successor is ready; if it never is, nothing changes."""
-        if self._current is None or self._current.poll() is not None or self._successor is not None:
+        if self._current is None or self._current.poll() is not None:
             self._wake.set()  # it is down: up with it
             return
         process = await self._start()
-        if not await self._is_ready(process):
-            self._log.error("not-replaced", reason="the successor ended before it was ready")
-            await process.wait()
-            await _close(process)
+        is_ready = await self._is_ready(process)
+        if not is_ready or self._stopping.is_set():
+            reason = "told to stop" if is_ready else "the successor ended before it was ready"
+            self._log.error("not-replaced", reason=reason)
+            await self._let_go(process)
             return
-        self._successor, old = process, self._current
+        old, self._current, self._successor = self._current, process, process
         self._log.info("replaced", pid=process.pid, old=old.pid)
         await self._end(old)
 
@@ -146,9 +148,8 @@ class SupervisedProcess:
         """Stop the process and wait for its end; one that does not stop in time is killed."""
         self._stopping.set()
         self._wake.set()
-        for process in (self._current, self._successor):
-            if process is not None:
-                await self._end(process)
+        if self._current is not None:
+            await self._end(self._current)
 
     async def _start(self) -> trio.Process:
         process = await trio.lowlevel.open_process(
@@ -179,17 +180,22 @@ class SupervisedProcess:
         return True
 
     async def _end(self, process: trio.Process) -> None:
+        """Tell a process to stop, and wait for its end."""
         if process.poll() is None:
             process.terminate()
+        await self._wait_or_kill(process)
+
+    async def _let_go(self, process: trio.Process) -> None:
+        """Close a process's pipes, which stops it if it has not ended, and wait for its end."""
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
+        await self._wait_or_kill(process)
+
+    async def _wait_or_kill(self, process: trio.Process) -> None:
         with trio.move_on_after(STOPPING_SECONDS):
             await process.wait()
             return
         self._log.error("killed", pid=process.pid, reason=f"it did not stop within {STOPPING_SECONDS} s")
         process.kill()
         await process.wait()
-
-
-async def _close(process: trio.Process) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            await pipe.aclose()

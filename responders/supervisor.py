@@ -35,7 +35,7 @@ class Supervisor:
         self.stopped = trio.Event()
 
     async def run(self) -> None:
-        """Keep all processes until stopped. Cancelled, it lets go of them, and they stop by themselves."""
+        """Keep all processes until stopped. Cancelled, it lets go of them all at once, and they stop by themselves."""
         async with trio.open_nursery() as nursery:
             for stage in self._stages:
                 for process in stage:
