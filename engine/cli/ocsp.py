@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ from engine.status.responder_renewal import renew_responder, renewal_is_due
 from engine.status.status_store import StatusReader
 from engine.store.answer_counts import count_answers
 from engine.store.status_changes import last_change
+
+PATIENCE_SECONDS = 120.0
+"""How long a command waits for a follower that is at work. A guess: it may just be building the store."""
 
 app = typer.Typer(help="OCSP answers signed ahead, and this host's copy of the status.", no_args_is_help=True)
 
@@ -86,26 +90,42 @@ def typed_pin(context: AuthorityContext) -> bytes | None:
 
 
 def follow(context: AuthorityContext) -> None:
-    """Bring the status store up to the end of the feed; where a follower is at work, wait for it to come so far."""
+    """Bring the status store up to the end of the feed; where a follower is at work, wait for it to come so far.
+
+    Raises:
+        HomeUnusable: the store is held by a process that does not bring it up.
+    """
     directory = Path(context.configuration.ocsp.status_store)
     with context.store.read() as connection:
         end = last_change(connection)
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _follow_here(context, directory)
+        except HomeUnusable:
+            if _position(directory) >= end:
+                return None
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def _follow_here(context: AuthorityContext, directory: Path) -> None:
+    with context.home.lock("status-store", "bringing the status store up to date"):
+        follower = Follower(context, directory)
+        follower.open()
+        while follower.step():
+            pass
+        follower.close()
+
+
+def _position(directory: Path) -> int:
+    """How far the status store has come; -1 while there is none."""
     try:
-        with context.home.lock("status-store", "bringing the status store up to date"):
-            follower = Follower(context, directory)
-            follower.open()
-            while follower.step():
-                pass
-            follower.close()
+        with StatusReader(directory) as reader:
+            return reader.freshness().sequence
     except HomeUnusable:
-        trio.run(_until_followed, directory, end)
-
-
-async def _until_followed(directory: Path, end: int) -> None:
-    with StatusReader(directory) as reader:
-        while reader.freshness().sequence < end:
-            await trio.sleep(POLL_SECONDS)
-            reader.reopen_if_replaced()
+        return -1
 
 
 @app.command("rebuild")
@@ -117,13 +137,7 @@ def rebuild(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     ):
         directory = Path(context.configuration.ocsp.status_store)
         follower = Follower(context, directory)
-        cards = 0
-
-        def announce(done: int, _: int) -> None:
-            nonlocal cards
-            cards = done
-
-        follower.rebuild(announce)
+        cards = follower.rebuild()
         follower.close()
     answer({"cards": cards, "status_store": str(directory)}, as_json)
 
@@ -157,7 +171,7 @@ def renew(
     now: Annotated[bool, typer.Option("--now", help="Also where the one in charge has time left.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new OCSP key and certificate if the one in charge ends soon; the CRL publisher does it by itself."""
+    """Make a new OCSP key and certificate if the one in charge ends soon, as the CRL publisher does by itself."""
     with open_context(home) as context:
         if not now and not renewal_is_due(context):
             answer({"renewed": False}, as_json)
