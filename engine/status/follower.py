@@ -96,21 +96,22 @@ class Follower:
         """
         self.close()
         cards = 0
+        began = self._now()
         with self._context.store.read() as connection:
             # Before any card is read: what changes meanwhile is read again.
             sequence = last_change(connection)
             last_card = connection.execute(select(func.max(card.c.id))).scalar_one_or_none() or 0
         with new_generation(self._directory) as writer:
             self._parties = self._read_parties()
-            writer.write([], Freshness(0, self._now()), self._parties)
+            writer.write([], Freshness(0, began), self._parties)
             for after in range(0, last_card, CARDS_AT_ONCE):
                 with self._context.store.read() as connection:
                     standings = standings_of_card_range(connection, after, after + CARDS_AT_ONCE)
                     answers = answers_of_card_range(connection, after, after + CARDS_AT_ONCE)
                     records = list(self._records(connection, standings, answers))
-                writer.write(records, Freshness(0, self._now()))
+                writer.write(records, Freshness(0, began))
                 cards += len(records)
-            writer.write([], Freshness(sequence, self._now()))
+            writer.write([], Freshness(sequence, began))  # so much is known, and no more
         self._writer = open_current(self._directory)
         return cards
 
@@ -124,12 +125,16 @@ class Follower:
         """
         writer = self._opened()
         before = writer.freshness()
+        now = self._now()
         with self._context.store.read() as connection:
             entries = changes_after(connection, before.sequence, ENTRIES_AT_ONCE)
             records = list(self._touched(connection, entries))
-        now = self._now()
         if entries or not 0 <= now - before.written_at < HEARTBEAT_SECONDS:
             sequence = entries[-1].sequence if entries else before.sequence
+            if (
+                len(entries) == ENTRIES_AT_ONCE
+            ):  # there may be more: what is known is no newer than the last of these
+                now = min(now, entries[-1].changed_at // 1_000_000)
             parties = self._read_parties()
             writer.write(records, Freshness(sequence, now), None if parties == self._parties else parties)
             self._parties = parties  # not before they are in the store
