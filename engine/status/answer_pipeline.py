@@ -90,9 +90,10 @@ class AnswerPipeline:
     async def _prepare(self, channel: trio.MemorySendChannel[AnswerBatch]) -> None:
         async with channel:
             while not self._stop.is_set():
-                cards, read_until = await trio.to_thread.run_sync(self._next, frozenset(self._in_hand))
+                in_hand = frozenset(self._in_hand)
+                cards, read_until = await trio.to_thread.run_sync(self._next, in_hand)
                 if not cards:
-                    if self._once and not self._in_hand:
+                    if self._once and not in_hand:  # what was in hand may be owed again by now
                         return
                     with trio.move_on_after(self.poll_seconds):
                         await self._stop.wait()
@@ -101,16 +102,16 @@ class AnswerPipeline:
                 batch = await trio.to_thread.run_sync(self._reserve, cards, read_until)
                 if batch is None:
                     self._in_hand.difference_update(cards)
+                    # What is still in hand may never be signed, and must be found again then.
+                    if read_until is not None and not self._in_hand:
+                        await trio.to_thread.run_sync(self._work.note_read, read_until)
                     continue
                 self._in_hand.difference_update(set(cards) - {answer.card_id for answer in batch.answers})
                 if not await _hand_on(channel, batch):
                     return
 
     def _reserve(self, cards: Sequence[int], read_until: int | None) -> AnswerBatch | None:
-        batch = self._work.prepare(cards, urgent=self.lane is Lane.URGENT, read_until=read_until)
-        if batch is None and read_until is not None:
-            self._work.note_read(read_until)
-        return batch
+        return self._work.prepare(cards, urgent=self.lane is Lane.URGENT, read_until=read_until)
 
     def _next(self, in_hand: frozenset[int]) -> tuple[list[int], int | None]:
         """The cards of the next batch: renewals first, then new certificates, and how far the feed is read then."""
