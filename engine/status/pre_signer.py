@@ -16,10 +16,18 @@ from datetime import timedelta
 
 import trio
 
+from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OcspResponderCertificate, ocsp_responders, responder_in_charge
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token
-from engine.errors import HomeUnusable, SealmintError, TokenError, the_sealmint_error
+from engine.errors import (
+    HomeUnusable,
+    SealmintError,
+    SignerFailed,
+    SignerUnavailable,
+    TokenError,
+    the_sealmint_error,
+)
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
@@ -32,8 +40,8 @@ from engine.store.leases import Lease, give_back, take_lease
 LEASE_SECONDS = 60
 """How long another host waits for a signer that died. A guess; urgent answers wait that long at most."""
 
-LONGEST_PAUSE_SECONDS = 30.0
-"""Between attempts while the token is away. A guess."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+"""Between attempts while the token is away: twice as long each time. A guess."""
 
 RESPONDER_CHECK_SECONDS = 60
 """Between two looks whether another responder certificate has taken over. A guess: that is planned weeks ahead."""
@@ -43,28 +51,31 @@ async def serve(service: Service) -> None:
     """Sign until told to stop; with `--once`, until nothing is left.
 
     Raises:
-        SealmintError: with `--once` whatever kept it from signing; else only `PoolExhausted`: the process is to be
-            replaced.
+        SignerFailed: the token refused for good. Not tried again: a token locks after a few wrong PINs.
+        PoolExhausted: the process is to be replaced.
+        SealmintError: with `--once` whatever else kept it from signing.
     """
     pin = service.pin()
-    pause = 1.0
+    pause = FIRST_PAUSE_SECONDS
     while not service.stop.is_set():
+        began = trio.current_time()
         try:
             if await _sign_under_lease(service, pin) and service.arguments.once:
                 return
-            pause = 1.0
         except (SealmintError, BaseExceptionGroup) as raised:
             error = the_sealmint_error(raised)
-            if service.arguments.once or isinstance(error, PoolExhausted):
+            if service.arguments.once or isinstance(error, SignerFailed | PoolExhausted):
                 raise
+            if trio.current_time() - began > LONGEST_PAUSE_SECONDS:  # it had worked
+                pause = FIRST_PAUSE_SECONDS
             service.log.error("signing-failed", message=str(error), retry_in=pause)
             await service.pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 async def _sign_under_lease(service: Service, pin: Pin) -> bool:
-    """Take the lease and sign until something ends it; False where another holds it."""
-    share = _share(service.arguments.share)
+    """Take the lease and sign; True when nothing was left, False where something else ended it or another has it."""
+    share = service.arguments.share
     holder = f"{socket.gethostname()}:{os.getpid()}"
     lease = await trio.to_thread.run_sync(_take, service, share, holder)
     if lease is None:
@@ -73,7 +84,7 @@ async def _sign_under_lease(service: Service, pin: Pin) -> bool:
     try:
         responder = await trio.to_thread.run_sync(_responder, service)
         context = service.context
-        token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
+        token = await trio.to_thread.run_sync(_token, context)
         await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
@@ -81,10 +92,18 @@ async def _sign_under_lease(service: Service, pin: Pin) -> bool:
                 nursery.start_soon(watch, service, lease, responder, ended)
             await _sign(service, token, pin, PreSigning(context, responder, share), responder, ended)
             nursery.cancel_scope.cancel()
-        return True
+        return not ended.is_set()
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(_give_back, service, lease)
+
+
+def _token(context: AuthorityContext) -> Token:
+    """Open the token. That it is not there now is no reason to give up: the PIN was not used."""
+    try:
+        return open_token(context.home, context.configuration)
+    except SignerFailed as error:
+        raise SignerUnavailable(error.message, place=error.place, value=error.value) from error
 
 
 async def _sign(
@@ -120,10 +139,7 @@ async def _keep_lease(service: Service, lease: Lease, _: OcspResponderCertificat
     """Renew the lease; when another has it, end after what is in hand: its answers are as good as the other's."""
     while True:
         await trio.sleep(LEASE_SECONDS / 3)
-        if (
-            await trio.to_thread.run_sync(_take, service, _share(service.arguments.share), lease.holder)
-            is None
-        ):
+        if await trio.to_thread.run_sync(_take, service, service.arguments.share, lease.holder) is None:
             service.log.warning("lease-lost", lease=lease.name)
             ended.set()
 
@@ -162,13 +178,17 @@ def _responder(service: Service) -> OcspResponderCertificate:
 
 
 def _share(text: str) -> tuple[int, int]:
-    place, count = text.split("/")
-    return int(place), int(count)
+    place, count = map(int, text.split("/"))
+    if not 0 <= place < count:
+        raise ValueError(text)
+    return place, count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this process beside the home."""
-    parser.add_argument("--share", default="0/1", help="which of how many signers this is, such as 0/2")
+    parser.add_argument(
+        "--share", type=_share, default=(0, 1), help="which of how many signers this is, such as 0/2"
+    )
     parser.add_argument("--once", action="store_true", help="end when nothing is left to sign")
     parser.add_argument("--sessions", type=int)
 
