@@ -64,9 +64,10 @@ RESPONDER, COVERED, THIS_UPDATE, NEXT_UPDATE, ARCHIVE_CUTOFF = 2, 4, 6, 7, 8
 """Places in an answer's head, for the hot path that reads it as a plain tuple."""
 
 ANSWER_HEAD = Struct(">IIHBHIIII")
-_CARD_HEAD = Struct(">IBB")  # revision, issuer, number of certificates
 _STANDING = ">16sBIBI"
-_CARDS = tuple(Struct(">IBB" + _STANDING[1:] * count) for count in range(MOST_CERTIFICATES + 1))
+_CARDS = tuple(  # revision, issuer, number of certificates, and these
+    Struct(">IBB" + _STANDING[1:] * count) for count in range(MOST_CERTIFICATES + 1)
+)
 
 
 class CardRecord(NamedTuple):

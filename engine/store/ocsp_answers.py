@@ -130,13 +130,6 @@ def cards_to_renew(connection: Connection, now: int, limit: int, share: tuple[in
     return list(rows.scalars())
 
 
-def next_renewal(connection: Connection) -> int | None:
-    """Return when the next answer is due, in microseconds; None while there are none."""
-    return connection.execute(
-        select(ocsp_answer.c.renew_at).order_by(ocsp_answer.c.renew_at).limit(1)
-    ).scalar_one_or_none()
-
-
 def drop_answers(connection: Connection, card_ids: Sequence[int]) -> None:
     """Remove the answers of cards that need none any more: everything on them has expired."""
     if card_ids:

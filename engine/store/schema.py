@@ -469,7 +469,7 @@ ocsp_answer = Table(
     Column("batch_id", RowId, nullable=False, index=True),
     Column("responder_id", RowId, nullable=False),
     Column("renew_at", BigInteger, nullable=False, index=True),
-    Column("answer", LargeBinary, nullable=False),  # packed: engine/status/stored_answer.py
+    Column("answer", LargeBinary, nullable=False),  # packed: engine/status/card_record.py
 )
 
 # --- leases over all hosts -----------------------------------------------------------------------------------
