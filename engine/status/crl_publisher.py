@@ -22,6 +22,7 @@ from engine.status.crl_generation import CrlGenerator, pool_signer
 from engine.status.crl_schedule import PendingChanges, is_change_due, is_daily_due
 from engine.status.crl_scopes import add_missing_scopes
 from engine.status.daily_suspension import suspend_every_day
+from engine.status.responder_renewal import renew_in_time
 from engine.status.service import Service, run_service
 from engine.store.crl_entries import changes_by_partition
 from engine.store.crls import COMPLETE, Issue, Scope, all_scopes, last_delta, last_full
@@ -193,7 +194,7 @@ class CrlPublisher:
 
 
 async def serve(service: Service) -> None:
-    """Publish CRLs until told to stop, and apply the 18-month rule every day.
+    """Publish CRLs until told to stop, apply the 18-month rule every day, and renew the OCSP responder in time.
 
     While the token is away, it looks again and again whether it is back.
 
@@ -203,6 +204,7 @@ async def serve(service: Service) -> None:
     pin = service.pin()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(suspend_every_day, service)
+        nursery.start_soon(renew_in_time, service, pin)  # this process has the CA key, which must certify it
         await _publish_until_stopped(service, pin)
 
 

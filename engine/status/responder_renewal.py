@@ -6,19 +6,33 @@ key is made in the token; the CA certifies it as it did the first one (RFC 6960 
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import timedelta
 
 import trio
+from sqlalchemy import select
 
 from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.authority.authority_issuance import AuthorityIssuance
 from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OCSP_ROLE, ocsp_responders, responder_in_charge
-from engine.errors import KeyMismatch
+from engine.authority.signing import open_token
+from engine.errors import KeyMismatch, LeaseLost, SignerUnavailable, StoreError
 from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_key_info
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
+from engine.status.service import Service
+from engine.store.leases import Lease, give_back, take_lease
+from engine.store.schema import audit_record
+
+LEASE_NAME = "responder-renewal"
+LEASE_TIME = timedelta(minutes=5)
+"""How long others wait for one that died. A guess: making a key takes seconds."""
+
+LOOK_SECONDS = 3_600.0
+"""Between two looks whether a renewal is due. A guess: there are weeks for it."""
 
 
 def renewal_is_due(context: AuthorityContext) -> bool:
@@ -36,20 +50,38 @@ def renewal_is_due(context: AuthorityContext) -> bool:
     return in_charge.not_after - now < ahead and in_charge.not_after < context.authority.issuer.not_after
 
 
-async def renew_responder(context: AuthorityContext, token: Token, pin: Pin) -> str:
-    """Make a new OCSP key in the token and certify it; return the new role.
+async def renew_responder(
+    context: AuthorityContext, token: Token, pin: Pin, *, only_if_due: bool = False
+) -> str | None:
+    """Make a new OCSP key in the token and certify it.
 
     Args:
         context: the home.
         token: the open token.
         pin: its PIN.
+        only_if_due: do nothing where another has done it meanwhile.
+
+    Returns:
+        The new role, or None where nothing was due.
 
     Raises:
+        LeaseLost: another process is at it.
         TokenError: the token refused.
         StoreError: the store did.
 
     Cancelled or killed at any point, it is finished by calling it again: a key that was made is taken.
     """
+    lease = await trio.to_thread.run_sync(_take, context)
+    try:
+        if only_if_due and not await trio.to_thread.run_sync(renewal_is_due, context):
+            return None
+        return await _renew(context, token, pin)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_give_back, context, lease)
+
+
+async def _renew(context: AuthorityContext, token: Token, pin: Pin) -> str:
     with context.store.read() as connection:
         issued = ocsp_responders(connection, context.authority.issuer.algorithm)
     role = f"{OCSP_ROLE}-{len(issued) + 1}"
@@ -68,12 +100,38 @@ async def renew_responder(context: AuthorityContext, token: Token, pin: Pin) -> 
     return role
 
 
+def _take(context: AuthorityContext) -> Lease:
+    """Two at once would make two keys of one name."""
+    now = context.clock.now()
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    with context.store.write() as connection:
+        lease = take_lease(connection, LEASE_NAME, holder=holder, now=now, until=now + LEASE_TIME)
+    if lease is None:
+        raise LeaseLost("another process makes a new OCSP responder now", place=f"lease {LEASE_NAME}")
+    return lease
+
+
+def _give_back(context: AuthorityContext, lease: Lease) -> None:
+    with context.store.write() as connection:
+        give_back(connection, lease, context.clock.now())
+
+
 def _make_key(context: AuthorityContext, token: Token, pin: Pin, label: str) -> None:
     try:
-        public_key_info(token, pin, KeyReference(label))
+        public_key = public_key_info(token, pin, KeyReference(label))
     except KeyMismatch:
         public_key = generate_key_pair(token, pin, KeyReference(label), KeyType.RSA_2048)  # CPS 6.3.2.1
-        with context.store.write() as connection:
+    _record_key(context, label, public_key)
+
+
+def _record_key(context: AuthorityContext, label: str, public_key: bytes) -> None:
+    """Append the record of a key, unless it has one: whoever made it may have been killed before that."""
+    made = select(audit_record.c.sequence).where(
+        audit_record.c.event == Event.KEY_GENERATED.record_name,
+        audit_record.c.body.contains(public_key.hex()),
+    )
+    with context.store.write() as connection:
+        if connection.execute(made).first() is None:
             append_record(
                 connection,
                 context.clock,
@@ -81,3 +139,25 @@ def _make_key(context: AuthorityContext, token: Token, pin: Pin, label: str) -> 
                 actor=context.actor,
                 body={"label": label, "type": "rsa-2048", "public_key": public_key.hex()},
             )
+
+
+async def renew_in_time(service: Service, pin: Pin) -> None:
+    """Look now and then whether a renewal is due, and do it, until told to stop. What fails is tried again.
+
+    Args:
+        service: the process; it may sign with the CA key.
+        pin: the token's PIN.
+
+    Raises:
+        SignerFailed: the token refused for good.
+    """
+    context = service.context
+    while not service.stop.is_set():
+        try:
+            if await trio.to_thread.run_sync(renewal_is_due, context):
+                token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
+                role = await renew_responder(context, token, pin, only_if_due=True)
+                service.log.info("responder-renewed", role=role)
+        except (SignerUnavailable, StoreError) as error:
+            service.log.error("responder-not-renewed", error=type(error).__name__, message=str(error))
+        await service.pause(LOOK_SECONDS)
