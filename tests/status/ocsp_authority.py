@@ -197,8 +197,11 @@ class OcspAuthority:
 
     def sign(self, batch: AnswerBatch) -> list[bytes | TokenError]:
         """In the token's place."""
+        return self.sign_messages([answer.tbs for answer in batch.answers])
+
+    def sign_messages(self, messages: Sequence[bytes]) -> list[bytes | TokenError]:
         key = responder_key(self.responder.number)
-        return [key.sign(one.tbs, padding.PKCS1v15(), hashes.SHA256()) for one in batch.answers]
+        return [key.sign(message, padding.PKCS1v15(), hashes.SHA256()) for message in messages]
 
     def pre_sign(self, cards: Sequence[int], *, urgent: bool = False) -> int:
         """Sign the answers of cards; return how many were stored."""
