@@ -1,22 +1,23 @@
 """One connection of the fast OCSP listener: HTTP/1.1 by httptools, answers in the order of the requests.
 
 Thin on purpose: with a whole request in one segment, which is nearly always so, it is one `recv`, one feed of the
-parser, one answer and one `send`. A connection has no timers: it says in which phase it is and since when, and the
-listener's sweeper tells it when that has lasted too long.
+parser, one answer and one `send`, without a task of its own or an `await` (decision 0027). A connection has no timers:
+it says in which phase it is and since when, and the listener's sweeper ends a phase that has lasted too long.
 
-Bounds: a segment is at most `SEGMENT_OCTETS`, and what came in one is answered before the next is read, so pipelining
-holds no more than a segment's requests and `ANSWERS_IN_ONE_SEND` answers. A request that does not fit one segment may
-grow to `HEADER_OCTETS` without the end of its header section, then by `BODY_OCTETS` of body.
+Bounds: a segment is at most `SEGMENT_OCTETS`, and what came in one is answered and sent before the next is read, so
+pipelining holds no more than a segment's requests and `ANSWERS_IN_ONE_SEND` answers. A request that does not fit one
+segment may grow to `HEADER_OCTETS` without the end of its header section, then by `BODY_OCTETS` of body.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
-from enum import IntEnum
+from collections import deque
+from enum import Enum
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Protocol
 
 import httptools
 import trio
@@ -42,14 +43,17 @@ _NOTED = frozenset({4, 6, 10, 13})
 """Lengths of the field names that matter here: no other name need be looked at."""
 
 
-class Phase(IntEnum):
+class Phase(Enum):
     """What a connection waits for; the sweeper has a time limit for each."""
 
-    IDLE = 0  # a request
-    ARRIVING = 1  # the rest of a request
-    ANSWERING = 2  # the live signer, which has a limit of its own
-    SENDING = 3  # a client that does not take its answer
-    LEAVING = 4  # the client's end of a connection that we have ended
+    IDLE = "a request"
+    ARRIVING = "the rest of a request"
+    ANSWERING = "the live signer, which has a limit of its own"
+    SENDING = "a client that does not take its answer"
+    LEAVING = "the client's end of a connection that we have ended"
+
+
+IDLE, ARRIVING, ANSWERING, SENDING, LEAVING = Phase  # names of the module: the hot path looks them up
 
 
 class Pulse:
@@ -62,48 +66,82 @@ class Pulse:
         self.leaving = False
 
 
-_Request = tuple[bytes, bytes, bytes, bytes | None, bool, bool]
+Request = tuple[bytes, bytes, bytes, bytes | None, bool, bool]
 """Method, target, body, If-None-Match; whether the connection may be used again (RFC 9112 section 9.3); whether there
 was a Connection field, for an HTTP/1.0 client wants to read that it was heard."""
+
+
+class ConnectionHost(Protocol):
+    """What a connection asks of whoever watches its socket: `ConnectionLoop`."""
+
+    def watch_reading(self, connection: Connection) -> None:
+        """Call `ready` when there is something to be read; so it is at first."""
+        ...
+
+    def watch_writing(self, connection: Connection) -> None:
+        """Call `ready` when something can be sent, and not for anything else."""
+        ...
+
+    def ask_live(self, connection: Connection, request: Request) -> None:
+        """Watch nothing; call `give` with the live signer's answer."""
+        ...
+
+    def ended(self, connection: Connection) -> None:
+        """The socket is about to be closed."""
+        ...
 
 
 class Connection:
     """One client.
 
     Args:
-        sock: its socket, non-blocking; closed by `serve`.
+        sock: its socket, non-blocking; closed when either side has ended the connection.
         http: answers requests.
         pulse: shared by all connections of the process.
+        host: watches the socket.
+
+    Attributes:
+        descriptor: of the socket.
+        phase: what it waits for.
+        since: since when: the time of the last sweep before that.
     """
 
     __slots__ = (
         "_body",
         "_connection_named",
         "_continue",
-        "_descriptor",
+        "_host",
         "_hosts",
         "_http",
         "_if_none_match",
         "_in_header",
+        "_is_last",
         "_parser",
         "_pulse",
         "_received",
+        "_refused",
         "_requests",
+        "_rest",
         "_socket",
         "_target",
+        "descriptor",
         "phase",
         "since",
     )
 
-    def __init__(self, sock: socket.socket, http: OcspHttp, pulse: Pulse) -> None:
+    def __init__(self, sock: socket.socket, http: OcspHttp, pulse: Pulse, host: ConnectionHost) -> None:
         self._socket = sock
-        self._descriptor = sock.fileno()
         self._http = http
         self._pulse = pulse
+        self._host = host
         self._parser = httptools.HttpRequestParser(self)
-        self._requests: list[_Request] = []
+        self._requests = deque[Request]()  # complete, in their order
         self._received = 0  # octets of a request that came in more than one segment
-        self.phase = Phase.IDLE
+        self._refused = 0  # the HTTP status with which the rest of the segment is refused
+        self._is_last = False  # of what was sent, the last says that the connection ends
+        self._rest = memoryview(b"")  # to be sent
+        self.descriptor = sock.fileno()
+        self.phase = IDLE
         self.since = pulse.now
         self._forget()
 
@@ -162,55 +200,60 @@ class Connection:
         )
         self._forget()
 
-    async def serve(self) -> None:
-        """Answer requests until either side ends the connection. Cancelled, it closes without another word."""
-        descriptor, receive = self._descriptor, self._socket.recv
+    # What the host calls.
+
+    def ready(self) -> None:
+        """Go on: read what has come, or send what is left to be sent. Never waits."""
         try:
-            while True:
-                await trio.lowlevel.wait_readable(descriptor)
-                try:
-                    data = receive(SEGMENT_OCTETS)
-                except BlockingIOError:
-                    continue
-                if not data:
-                    return
-                if self.phase is not Phase.LEAVING:  # then what comes is not heard any more
-                    await self._take(data)
+            if self.phase is SENDING:
+                self._send_rest()
+                return
+            data = self._socket.recv(SEGMENT_OCTETS)
+            if not data:
+                self.end()
+            elif self.phase is not LEAVING:  # then what comes is not heard any more
+                self._take(data)
+        except BlockingIOError:
+            return
         except OSError:
-            return  # the client has gone; there is nobody to tell
-        finally:
-            self._socket.close()
+            self.end()  # the client has gone; there is nobody to tell
+
+    def give(self, request: Request, answer: HttpAnswer) -> None:
+        """Send an answer of the live signer's, and go on with what came after the request."""
+        try:
+            self._host.watch_reading(self)
+            if self._send(self._in_octets(request, answer)):
+                self._go_on()
+        except OSError:
+            self.end()
 
     def expire(self) -> None:
-        """End a phase that has lasted too long; the connection's task notices by itself."""
-        with contextlib.suppress(OSError):  # gone already
-            if self.phase is Phase.ARRIVING:
+        """End a phase that has lasted too long."""
+        try:
+            if self.phase is ARRIVING:
                 self._socket.send(in_octets(self._http.refusal(408), stays=False))
-            if self.phase in (Phase.ARRIVING, Phase.IDLE):
+            if self.phase in (ARRIVING, IDLE):
                 self._leave()
             else:
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self.end()
+        except OSError:
+            self.end()
 
-    async def _take(self, data: bytes) -> None:
+    def end(self) -> None:
+        """Close the connection, whatever is in hand."""
+        self._host.ended(self)
+        self._socket.close()
+
+    def _take(self, data: bytes) -> None:
         """Read a segment and answer the requests that it completes."""
-        refused = self._feed(data)
-        completed = self._requests
-        if completed:
-            self._requests = []
+        self._refused = self._feed(data)
+        if self._requests:
             self._received = 0
-            if not await self._answer(completed):
-                self._leave()
-                return
+            self.phase = IDLE
+            self.since = self._pulse.now
         else:
             self._received += len(data)
-        if not refused and (self._target or not self._in_header):
-            refused = await self._expect_more(began=bool(completed))
-        elif completed:
-            self.phase = Phase.IDLE
-            self.since = self._pulse.now
-        if refused:
-            await self._send(in_octets(self._http.refusal(refused), stays=False))
-            self._leave()
+        self._go_on()
 
     def _feed(self, data: bytes) -> int:
         """Feed the parser; return the HTTP status with which what is no request is refused, or 0."""
@@ -240,10 +283,51 @@ class Connection:
             return 400
         return 0
 
-    async def _expect_more(self, *, began: bool) -> int:
-        """Wait for the rest of a request, within bounds; return the HTTP status that refuses it, or 0."""
-        if began or self.phase is not Phase.ARRIVING:
-            self.phase = Phase.ARRIVING
+    def _go_on(self) -> None:
+        """Answer the requests that are complete; then see to the rest of the segment."""
+        requests, out = self._requests, list[bytes]()
+        while requests:
+            request = requests.popleft()
+            method, target, body, if_none_match, _, _ = request
+            answer = self._http.at_once(method, target, body, if_none_match)
+            if answer is None:
+                if not self._send(b"".join(out)):
+                    requests.appendleft(request)
+                    return
+                self.phase = ANSWERING
+                self._host.ask_live(self, request)
+                return
+            out.append(self._in_octets(request, answer))
+            if len(out) == ANSWERS_IN_ONE_SEND:
+                if not self._send(b"".join(out)):
+                    return
+                out.clear()
+        if not out or self._send(b"".join(out)):
+            self._see_to_the_rest()
+
+    def _in_octets(self, request: Request, answer: HttpAnswer) -> bytes:
+        *_, stays, connection_named = request
+        if not stays or (self._pulse.leaving and not self._requests):
+            self._is_last = True
+            self._requests.clear()
+        return in_octets(answer, not self._is_last, connection_named)
+
+    def _see_to_the_rest(self) -> None:
+        """End the connection, refuse what is no request, or wait for the rest of one, within bounds."""
+        if self._is_last:
+            self._leave()
+            return
+        if not self._refused and (self._target or not self._in_header):
+            self._refused = self._arriving()
+        if self._refused:
+            self._is_last = True
+            if self._send(in_octets(self._http.refusal(self._refused), stays=False)):
+                self._leave()
+
+    def _arriving(self) -> int:
+        """Note that a request has come in part; return the HTTP status that refuses it, or 0."""
+        if self.phase is not ARRIVING:
+            self.phase = ARRIVING
             self.since = self._pulse.now
         if self._in_header:
             return 431 if self._received >= HEADER_OCTETS else 0
@@ -252,53 +336,36 @@ class Connection:
         ):  # chunks may be small, but not their framing large
             return 413
         if self._continue and self._parser.get_http_version() != "1.0":
-            await self._send(_CONTINUE)
+            self._socket.send(_CONTINUE)
         self._continue = False
         return 0
 
-    async def _answer(self, requests: list[_Request]) -> bool:
-        """Answer requests in their order; return whether the connection stays."""
-        http, pulse, out, last = self._http, self._pulse, list[bytes](), requests[-1]
-        for request in requests:
-            method, target, body, if_none_match, stays, connection_named = request
-            answer = http.at_once(method, target, body, if_none_match)
-            if answer is None:
-                await self._send(b"".join(out))
-                out.clear()
-                self.phase = Phase.ANSWERING
-                answer = await http.answer(method, target, body, if_none_match)
-            if pulse.leaving and request is last:
-                stays = False
-            out.append(in_octets(answer, stays, connection_named))
-            if not stays:
-                break
-            if len(out) == ANSWERS_IN_ONE_SEND:
-                await self._send(b"".join(out))
-                out.clear()
-        await self._send(b"".join(out))
-        return stays
-
-    async def _send(self, octets: bytes) -> None:
+    def _send(self, octets: bytes) -> bool:
+        """Send; return whether everything was taken. If not, `ready` goes on when it can."""
         try:
             sent = self._socket.send(octets)
         except BlockingIOError:
             sent = 0
-        if sent < len(octets):
-            await self._send_rest(memoryview(octets)[sent:])
-
-    async def _send_rest(self, rest: memoryview) -> None:
-        phase, self.phase = self.phase, Phase.SENDING
+        if sent == len(octets):
+            return True
+        self._rest = memoryview(octets)[sent:]
+        self.phase = SENDING
         self.since = self._pulse.now
-        while rest:
-            await trio.lowlevel.wait_writable(self._descriptor)
-            with contextlib.suppress(BlockingIOError):
-                rest = rest[self._socket.send(rest) :]
-        self.phase = phase
+        self._host.watch_writing(self)
+        return False
+
+    def _send_rest(self) -> None:
+        self._rest = self._rest[self._socket.send(self._rest) :]
+        if not self._rest:
+            self.phase = IDLE
+            self.since = self._pulse.now
+            self._host.watch_reading(self)
+            self._go_on()
 
     def _leave(self) -> None:
         """End our side, and read on until the client ends its: closing at once would reset what it still sends."""
         self._socket.shutdown(socket.SHUT_WR)
-        self.phase = Phase.LEAVING
+        self.phase = LEAVING
         self.since = self._pulse.now
 
 

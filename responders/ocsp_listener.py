@@ -1,7 +1,7 @@
-"""The fast OCSP listener: a task for each connection, and one sweeper for the time limits of all of them.
+"""The fast OCSP listener: accepts connections, ends those that take too long, and stops without a reset.
 
-Cancel scopes with deadlines for every request would cost a tenth of the rate (bench.ocsp); a sweep over all connections
-a few times in the shortest limit costs nothing, and limits are kept to the length of a sweep.
+Cancel scopes with deadlines for every request would cost more than the requests; a sweep over all connections a few
+times in the shortest limit costs nothing, and limits are kept to the length of a sweep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import trio
 
-from responders.connection import SEGMENT_OCTETS, Connection, Phase, Pulse, in_octets
+from responders.connection import SEGMENT_OCTETS, Phase, in_octets
+from responders.connection_loop import ConnectionLoop
 from responders.ocsp_http import OcspHttp
 
 BACKLOG = 1_024
@@ -66,7 +67,6 @@ class OcspListener:
     def __init__(self, http: OcspHttp, limits: Limits) -> None:
         self._http = http
         self._limits = limits
-        self._connections: set[Connection] = set()
         self._seconds = {
             Phase.IDLE: limits.idle_seconds,
             Phase.ARRIVING: limits.request_seconds,
@@ -74,11 +74,6 @@ class OcspListener:
             Phase.SENDING: limits.request_seconds,
             Phase.LEAVING: LEAVING_SECONDS,
         }
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._connections)
 
     async def serve(
         self,
@@ -96,22 +91,23 @@ class OcspListener:
 
         Cancelled, it closes all connections at once.
         """
-        self._pulse = Pulse()
-        async with trio.open_nursery() as background:
-            background.start_soon(self._sweep)
-            async with trio.open_nursery() as clients:
-                async with trio.open_nursery() as accepting:
-                    for listening in sockets:
-                        accepting.start_soon(self._accept, listening, clients)
-                    task_status.started()
-                    await stop.wait()
-                    accepting.cancel_scope.cancel()
-                self._pulse.leaving = True
-                self._seconds[Phase.IDLE] = min(LAST_REQUEST_SECONDS, self._limits.idle_seconds)
-                clients.cancel_scope.deadline = trio.current_time() + STOPPING_SECONDS
-            background.cancel_scope.cancel()
+        self.connections = ConnectionLoop(self._http)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.connections.run)
+            nursery.start_soon(self._sweep)
+            async with trio.open_nursery() as accepting:
+                for listening in sockets:
+                    accepting.start_soon(self._accept, listening)
+                task_status.started()
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            self.connections.pulse.leaving = True
+            self._seconds[Phase.IDLE] = min(LAST_REQUEST_SECONDS, self._limits.idle_seconds)
+            with trio.move_on_after(STOPPING_SECONDS):
+                await self.connections.wait_empty()
+            nursery.cancel_scope.cancel()
 
-    async def _accept(self, listening: socket.socket, clients: trio.Nursery) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(listening)
             for _ in range(ACCEPTED_AT_ONCE):
@@ -126,19 +122,11 @@ class OcspListener:
                         break
                     continue  # that client has gone again
                 accepted.setblocking(False)
-                if len(self._connections) >= self._limits.connections:
+                if len(self.connections) >= self._limits.connections:
                     self._refuse(accepted)
                 else:
                     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    connection = Connection(accepted, self._http, self._pulse)
-                    self._connections.add(connection)
-                    clients.start_soon(self._serve_client, connection)
-
-    async def _serve_client(self, connection: Connection) -> None:
-        try:
-            await connection.serve()
-        finally:
-            self._connections.discard(connection)
+                    self.connections.add(accepted)
 
     def _refuse(self, accepted: socket.socket) -> None:
         """Say that there is no room, to a client that may not even have asked yet."""
@@ -149,11 +137,11 @@ class OcspListener:
 
     async def _sweep(self) -> None:
         """Tell every connection whose phase has lasted too long."""
-        pulse, seconds = self._pulse, self._seconds
+        pulse, seconds = self.connections.pulse, self._seconds
         pause = min(LAST_REQUEST_SECONDS, *seconds.values()) / SWEEPS
         while True:
             await trio.sleep(pause)
             now = pulse.now = trio.current_time()
-            for connection in list(self._connections):
+            for connection in self.connections:
                 if now - connection.since > seconds[connection.phase]:
                     connection.expire()

@@ -19,7 +19,7 @@ import trio
 
 from engine.clock import SystemClock
 from engine.status.status_store import StatusReader
-from responders.connection import Connection, Pulse
+from responders.connection_loop import ConnectionLoop
 from responders.ocsp_answer import OcspResponder
 from responders.ocsp_http import OcspHttp
 from tests.judges.toy_authority import ToyAuthority
@@ -56,7 +56,9 @@ async def _told(http: OcspHttp, pieces: list[bytes]) -> bytes:
     told = b""
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Connection(ours, http, Pulse()).serve)
+            connections = ConnectionLoop(http)
+            connections.add(ours)
+            nursery.start_soon(connections.run)
             async with trio.SocketStream(trio.socket.from_stdlib_socket(theirs)) as client:
                 try:
                     for piece in pieces:
@@ -67,6 +69,7 @@ async def _told(http: OcspHttp, pieces: list[bytes]) -> bytes:
                     pass  # it was refused before it had sent everything
                 async for part in client:
                     told += part
+            nursery.cancel_scope.cancel()
     return told
 
 

@@ -98,7 +98,7 @@ async def test_more_connections_than_allowed_are_refused_at_once() -> None:
             assert refused.headers["retry-after"] == "1"
         assert (await clients[0].ask(post(REQUEST))).body == ANSWER
         await clients[1].stream.aclose()
-        while listener.listener.connections == 3:
+        while len(listener.listener.connections) == 3:
             await trio.testing.wait_all_tasks_blocked(0.001)
         assert (await listener.ask(post(REQUEST))).body == ANSWER
 
@@ -123,7 +123,7 @@ async def test_a_stop_finishes_what_is_in_hand() -> None:
         assert await idle.is_closed()
         await idle.stream.aclose()
         await listener.ended.wait()
-        assert listener.listener.connections == 0
+        assert len(listener.listener.connections) == 0
 
 
 async def test_a_request_that_crosses_the_stop_is_answered() -> None:
@@ -148,7 +148,7 @@ async def test_whoever_stays_is_cut_off_in_the_end(monkeypatch: pytest.MonkeyPat
         await responder.waiting.wait()
         listener.stop.set()
         await listener.ended.wait()
-        assert listener.listener.connections == 0
+        assert len(listener.listener.connections) == 0
 
 
 async def test_connections_that_wait_outlive_a_listener() -> None:
