@@ -8,6 +8,7 @@ nothing else is done: no header is looked at, nothing is bounded, nobody is turn
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 
@@ -32,7 +33,7 @@ class BareConnection:
         """Answer until the client goes."""
         parser = httptools.HttpRequestParser(self)
         descriptor = sock.fileno()
-        with sock:
+        with sock, contextlib.suppress(ConnectionError):  # the load ends its connections with a reset
             while True:
                 await trio.lowlevel.wait_readable(descriptor)
                 data = sock.recv(SEGMENT_OCTETS)

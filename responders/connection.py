@@ -17,7 +17,7 @@ from collections import deque
 from enum import Enum
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 import httptools
 import trio
@@ -69,6 +69,9 @@ class Pulse:
 Request = tuple[bytes, bytes, bytes, bytes | None, bool, bool]
 """Method, target, body, If-None-Match; whether the connection may be used again (RFC 9112 section 9.3); whether there
 was a Connection field, for an HTTP/1.0 client wants to read that it was heard."""
+
+_STAYS: Final = 4
+_CONNECTION_NAMED: Final = 5
 
 
 class ConnectionHost(Protocol):
@@ -285,7 +288,8 @@ class Connection:
 
     def _go_on(self) -> None:
         """Answer the requests that are complete; then see to the rest of the segment."""
-        requests, out = self._requests, list[bytes]()
+        requests = self._requests
+        out: list[bytes] = []
         while requests:
             request = requests.popleft()
             method, target, body, if_none_match, _, _ = request
@@ -306,11 +310,10 @@ class Connection:
             self._see_to_the_rest()
 
     def _in_octets(self, request: Request, answer: HttpAnswer) -> bytes:
-        *_, stays, connection_named = request
-        if not stays or (self._pulse.leaving and not self._requests):
+        if not request[_STAYS] or (self._pulse.leaving and not self._requests):
             self._is_last = True
             self._requests.clear()
-        return in_octets(answer, not self._is_last, connection_named)
+        return in_octets(answer, not self._is_last, request[_CONNECTION_NAMED])
 
     def _see_to_the_rest(self) -> None:
         """End the connection, refuse what is no request, or wait for the rest of one, within bounds."""

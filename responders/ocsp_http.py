@@ -8,10 +8,10 @@ itself has a word for is said in OCSP, with HTTP status 200: an HTTP error would
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Protocol
 
-from engine.clock import Clock
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.entity_tags import names_tag
 from responders.http_times import http_date
@@ -54,19 +54,21 @@ class OcspHttp:
 
     Args:
         responder: answers OCSP requests.
-        clock: tells the time that caches are told.
+        now: tells the time that caches are told, in seconds since the epoch.
         max_age: the most seconds that a cache may keep an answer.
         path: the path of the OCSP URL in certificates; requests for `/` are answered as well.
     """
 
-    def __init__(self, responder: OcspRequestAnswering, clock: Clock, *, max_age: int, path: bytes) -> None:
+    def __init__(
+        self, responder: OcspRequestAnswering, now: Callable[[], int], *, max_age: int, path: bytes
+    ) -> None:
         self._responder = responder
-        self._clock = clock
+        self._now = now
         self._max_age = max_age
         self._prefix = path.rstrip(b"/") + b"/"
         self._targets = frozenset({b"/", self._prefix, self._prefix[:-1]})
         self._second = 0
-        self._told: dict[tuple[int, int], bytes] = {}  # in this second, by thisUpdate and nextUpdate
+        self._heads: dict[tuple[int, int, int], bytes] = {}  # by thisUpdate, nextUpdate and length
 
     def at_once(
         self, method: bytes, target: bytes, body: bytes, if_none_match: bytes | None
@@ -110,7 +112,7 @@ class OcspHttp:
     def refusal(self, status: int) -> HttpAnswer:
         """Return an answer of HTTP's own: a status without a body."""
         more = _MORE_FIELDS.get(status, b"")
-        date = http_date(int(self._clock.now().timestamp()))
+        date = http_date(self._now())
         return status, b"%bDate: %b\r\nCache-Control: no-store\r\nContent-Length: 0\r\n" % (more, date), b""
 
     def _request(self, method: bytes, target: bytes, body: bytes) -> bytes | HttpAnswer | None:
@@ -135,24 +137,34 @@ class OcspHttp:
         return request
 
     def _in_http(self, answer: OcspAnswer, if_none_match: bytes | None) -> HttpAnswer:
-        now = int(self._clock.now().timestamp())
-        if now != self._second:
-            self._second = now
-            self._told.clear()
+        now = self._now()
         response, caching = answer
         if caching is None:
             return 200, _uncached(response, now), response
+        if now != self._second:
+            self._second = now
+            self._heads.clear()
         this_update, next_update, etag = caching
-        told = self._told.get((this_update, next_update)) or self._tell(this_update, next_update)
-        fields = told + etag + b'"\r\n'
         if if_none_match is not None and names_tag(if_none_match, etag):
-            return 304, fields, b""
-        return 200, b"%bContent-Length: %d\r\n%b" % (_CONTENT_TYPE, len(response), fields), response
+            return 304, self._told(this_update, next_update) + etag + b'"\r\n', b""
+        shape = this_update, next_update, len(response)
+        head = self._heads.get(shape) or self._head(shape)
+        return 200, head + etag + b'"\r\n', response
 
-    def _tell(self, this_update: int, next_update: int) -> bytes:
+    def _head(self, shape: tuple[int, int, int]) -> bytes:
+        """The header fields of an answer in this second, up to its tag. Those of a batch are alike."""
+        *updates, length = shape
+        head = self._heads[shape] = b"%bContent-Length: %d\r\n%b" % (
+            _CONTENT_TYPE,
+            length,
+            self._told(*updates),
+        )
+        return head
+
+    def _told(self, this_update: int, next_update: int) -> bytes:
         """What caches are told in this second of an answer signed ahead (RFC 9919 section 7.2), up to its tag."""
         now = self._second
-        told = self._told[this_update, next_update] = (
+        return (
             b"Cache-Control: max-age=%d, public, no-transform, must-revalidate\r\n"
             b'Date: %b\r\nLast-Modified: %b\r\nExpires: %b\r\nETag: "'
             % (
@@ -162,7 +174,6 @@ class OcspHttp:
                 http_date(next_update),
             )
         )
-        return told
 
 
 def _uncached(response: bytes, now: int) -> bytes:

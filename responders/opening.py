@@ -14,6 +14,7 @@ from engine.config import Configuration
 from engine.errors import HomeUnusable
 from engine.status.status_store import StatusReader
 from engine.x509.profiles import ProfileSet, load_profiles
+from responders.http_times import whole_seconds
 from responders.live_signing.client import open_live_signer
 from responders.ocsp_answer import OcspResponder
 from responders.ocsp_http import OcspHttp
@@ -72,4 +73,7 @@ async def open_ocsp(
         async with open_live_signer(configuration.ocsp) as live:
             responder = OcspResponder(reader, configuration, clock, live)
             max_age = configuration.responders.max_age
-            yield OcspHttp(responder, clock, max_age=max_age, path=path_of(url).encode()), reader
+            yield (
+                OcspHttp(responder, whole_seconds(clock), max_age=max_age, path=path_of(url).encode()),
+                reader,
+            )

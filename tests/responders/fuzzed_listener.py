@@ -20,6 +20,7 @@ import trio
 from engine.clock import SystemClock
 from engine.status.status_store import StatusReader
 from responders.connection_loop import ConnectionLoop
+from responders.http_times import whole_seconds
 from responders.ocsp_answer import OcspResponder
 from responders.ocsp_http import OcspHttp
 from tests.judges.toy_authority import ToyAuthority
@@ -41,7 +42,7 @@ async def fuzz(status: SyntheticStatus, requests: int, seed: int) -> Counter[str
     statuses: Counter[str] = Counter()
     with StatusReader(status.directory) as reader:
         responder = OcspResponder(reader, configuration(live_signer=None), SystemClock(), None)
-        http = OcspHttp(responder, SystemClock(), max_age=300, path=PATH)
+        http = OcspHttp(responder, whole_seconds(SystemClock()), max_age=300, path=PATH)
         for pieces in islice(bad_requests(seed, serials, status.issuer), requests):
             for told in _STATUS_LINE.findall(await _told(http, pieces)):
                 assert told in STATUSES, (told, pieces)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import trio
 
 from engine.clock import SetClock
+from responders.http_times import whole_seconds
 from responders.ocsp_answer import Caching, OcspAnswer
 from responders.ocsp_http import OcspHttp
 
@@ -53,4 +54,4 @@ def clock() -> SetClock:
 
 
 def http_over(responder: ScriptedResponder, *, max_age: int = 300) -> OcspHttp:
-    return OcspHttp(responder, clock(), max_age=max_age, path=PATH)
+    return OcspHttp(responder, whole_seconds(clock()), max_age=max_age, path=PATH)

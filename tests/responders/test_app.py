@@ -27,7 +27,7 @@ from engine.x509.ocsp_response import ResponseStatus, error_response
 from engine.x509.profiles import load_profiles
 from responders.app import PIECE_OCTETS, Pages, crl_paths, make_app
 from responders.authority_documents import authority_documents
-from responders.http_times import http_date
+from responders.http_times import http_date, whole_seconds
 from responders.ocsp_answer import OcspResponder
 from responders.ocsp_http import OcspHttp
 from responders.opening import path_of
@@ -72,7 +72,7 @@ class Site:
         responder = OcspResponder(self.reader, settings, self.clock, None)
         self.app = make_app(
             Pages(
-                ocsp=OcspHttp(responder, self.clock, max_age=300, path=OCSP_PATH.encode()),
+                ocsp=OcspHttp(responder, whole_seconds(self.clock), max_age=300, path=OCSP_PATH.encode()),
                 documents=authority_documents(
                     CA_ISSUERS_PATH, der_of(status.toy.ca), der_of(status.toy.root)
                 ),

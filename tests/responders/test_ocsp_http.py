@@ -9,7 +9,7 @@ import pytest
 
 from engine.x509 import der
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.http_times import epoch_of, http_date
+from responders.http_times import epoch_of, http_date, whole_seconds
 from responders.ocsp_answer import TRY_LATER, Caching, OcspAnswer
 from responders.ocsp_http import HttpAnswer, OcspHttp
 from tests.responders.stand_ins import LIVE, NOW, PATH, ScriptedResponder, clock, http_over
@@ -113,7 +113,7 @@ def test_no_cache_keeps_an_answer_past_its_next_update(max_age: int, left: int, 
 
 def test_dates_and_ages_follow_the_clock() -> None:
     moving = clock()
-    http = OcspHttp(ScriptedResponder(), moving, max_age=86_400, path=PATH)
+    http = OcspHttp(ScriptedResponder(), whole_seconds(moving), max_age=86_400, path=PATH)
     for second in range(3):
         fields = fields_of(get(http=http))
         assert fields["Date"] == f"Mon, 02 Mar 2026 12:00:0{second} GMT"
