@@ -60,7 +60,7 @@ class AnswerHead(NamedTuple):
     """For the covered certificates that have expired; 0 = none."""
 
 
-RESPONDER, COVERED, THIS_UPDATE, NEXT_UPDATE, ARCHIVE_CUTOFF = 2, 4, 6, 7, 8
+RESPONDER, HASHES, COVERED, THIS_UPDATE, NEXT_UPDATE, ARCHIVE_CUTOFF = 2, 3, 4, 6, 7, 8
 """Places in an answer's head, for the hot path that reads it as a plain tuple."""
 
 ANSWER_HEAD = Struct(">IIHBHIIII")

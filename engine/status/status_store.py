@@ -216,11 +216,14 @@ class StatusReader:
         if len(serial) != SERIAL_OCTETS:
             return None
         try:
-            with self._environment.begin() as transaction:
-                card = transaction.get(SERIAL_KEY.pack(issuer, serial), db=self._serials)
-                return None if card is None else transaction.get(card, db=self._cards)
+            # By position and without a block: that halves the time of all this (bench.ocsp).
+            transaction = self._environment.begin()
+            card = transaction.get(SERIAL_KEY.pack(issuer, serial), None, self._serials)
+            octets = None if card is None else transaction.get(card, None, self._cards)
+            transaction.abort()
         except lmdb.Error as error:
             raise _unreadable(self._generation, error) from error
+        return octets
 
     def standing(self, issuer: int, serial: bytes) -> CertificateStanding | None:
         """Return what a certificate is worth; None where it was never issued."""
@@ -251,7 +254,7 @@ class StatusReader:
         serials, states = values[3::5], values[4::5]
         if layout is None or serial not in serials:
             return None
-        if any(states) or head[COVERED] != (1 << len(serials)) - 1 or head[ARCHIVE_CUTOFF]:
+        if any(states) or head[ARCHIVE_CUTOFF] or head[COVERED] != (1 << len(serials)) - 1:
             if not head[COVERED] >> serials.index(serial) & 1:
                 return None
             record = unpack(octets)
