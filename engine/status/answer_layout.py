@@ -7,6 +7,7 @@ what `response` gives, out of the same segments, so the two cannot differ.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ class AnswerLayout:
         self._after_signature = der.context(0, der.sequence(*certificates)) if certificates else b""
         self._times = _Times()
         self._tbs_frames: _Frames = {}
-        self._frames: _Frames = {}
+        self._frames: dict[int, _Frames] = defaultdict(dict)  # by the signature's length, which ECDSA varies
 
     def tbs(self, certificates: Sequence[CertificateStanding], head: AnswerHead) -> bytes:
         """The tbsResponseData of an answer.
@@ -178,7 +179,7 @@ class AnswerLayout:
     def response_all_good(self, serials: tuple[bytes, ...], head: tuple[int, ...], signature: bytes) -> bytes:
         """The whole OCSPResponse of such an answer."""
         key = head[HASHES:ARCHIVE_CUTOFF]
-        parts = (self._frames.get(key) or self._frame(key, len(signature))).copy()
+        parts = (self._frames[len(signature)].get(key) or self._frame(key, len(signature))).copy()
         parts[1:-2:2] = serials * ((len(parts) // 2 - 1) // len(serials))
         parts[-2] = signature
         return b"".join(parts)
@@ -202,7 +203,7 @@ class AnswerLayout:
         length = len(first) + sum(map(len, middle)) + serials + len(last)
         before, between = self._around(length, signature_length)
         frame = [before + first, *middle, last + between, b"", self._after_signature]
-        return _remember(self._frames, key, frame)
+        return _remember(self._frames[signature_length], key, frame)
 
     def _update_octets(self, this_update: int, next_update: int) -> bytes:
         """ThisUpdate and nextUpdate."""
