@@ -9,9 +9,9 @@ one of them.
 from __future__ import annotations
 
 import argparse
-import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import trio
@@ -38,7 +38,7 @@ from engine.status.service import Service, run_service
 from engine.store.leases import Lease, give_back, take_lease
 
 LEASE_SECONDS = 60
-"""How long another host waits for a signer that died. A guess; urgent answers wait that long at most."""
+"""How long another host waits for one that died; on the same host a restart goes on at once. A guess."""
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 """Between attempts while the token is away: twice as long each time. A guess."""
@@ -75,27 +75,45 @@ async def serve(service: Service) -> None:
 
 async def _sign_under_lease(service: Service, pin: Pin) -> bool:
     """Take the lease and sign; True when nothing was left, False where something else ended it or another has it."""
-    share = service.arguments.share
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    lease = await trio.to_thread.run_sync(_take, service, share, holder)
-    if lease is None:
-        await service.pause(LEASE_SECONDS / 6)
-        return False
-    try:
-        responder = await trio.to_thread.run_sync(_responder, service)
-        context = service.context
-        token = await trio.to_thread.run_sync(_token, context)
-        await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
-        async with trio.open_nursery() as nursery:
-            ended = trio.Event()
-            for watch in (_until_stopped, _keep_lease, _watch_responder):
-                nursery.start_soon(watch, service, lease, responder, ended)
-            await _sign(service, token, pin, PreSigning(context, responder, share), responder, ended)
-            nursery.cancel_scope.cancel()
-        return not ended.is_set()
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(_give_back, service, lease)
+    with _alone_in_home(service) as alone:
+        lease = await trio.to_thread.run_sync(_take, service) if alone else None
+        if lease is None:
+            service.log.info("another-signs", share=service.arguments.share)
+            await service.pause(LEASE_SECONDS / 6)
+            return False
+        try:
+            return await _sign_until_ended(service, pin, lease)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_give_back, service, lease)
+
+
+@contextmanager
+def _alone_in_home(service: Service) -> Iterator[bool]:
+    """Keep other processes of this home from the share; False where one has it. One that was killed has it no more."""
+    with ExitStack() as held:
+        try:
+            name = _name(service).replace("/", "-")
+            held.enter_context(service.context.home.lock(name, "signing OCSP answers ahead"))
+        except HomeUnusable:
+            yield False
+        else:
+            yield True
+
+
+async def _sign_until_ended(service: Service, pin: Pin, lease: Lease) -> bool:
+    responder = await trio.to_thread.run_sync(_responder, service)
+    context = service.context
+    token = await trio.to_thread.run_sync(_token, context)
+    await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
+    async with trio.open_nursery() as nursery:
+        ended = trio.Event()
+        for watch in (_until_stopped, _keep_lease, _watch_responder):
+            nursery.start_soon(watch, service, lease, responder, ended)
+        work = PreSigning(context, responder, service.arguments.share)
+        await _sign(service, token, pin, work, responder, ended)
+        nursery.cancel_scope.cancel()
+    return not ended.is_set()
 
 
 def _token(context: AuthorityContext) -> Token:
@@ -139,7 +157,7 @@ async def _keep_lease(service: Service, lease: Lease, _: OcspResponderCertificat
     """Renew the lease; when another has it, end after what is in hand: its answers are as good as the other's."""
     while True:
         await trio.sleep(LEASE_SECONDS / 3)
-        if await trio.to_thread.run_sync(_take, service, service.arguments.share, lease.holder) is None:
+        if await trio.to_thread.run_sync(_take, service) is None:
             service.log.warning("lease-lost", lease=lease.name)
             ended.set()
 
@@ -154,12 +172,18 @@ async def _watch_responder(
             ended.set()
 
 
-def _take(service: Service, share: tuple[int, int], holder: str) -> Lease | None:
+def _name(service: Service) -> str:
+    place, count = service.arguments.share
+    return f"pre-signing/{place}/{count}"
+
+
+def _take(service: Service) -> Lease | None:
     now = service.context.clock.now()
-    name = f"pre-signing/{share[0]}/{share[1]}"
+    # The same for every process of this home, of which a lock lets in one: a restart need not wait for a lease.
+    holder = f"{socket.gethostname()}:{service.context.home.path}"
     with service.context.store.write() as connection:
         until = now + timedelta(seconds=LEASE_SECONDS)
-        return take_lease(connection, name, holder=holder, now=now, until=until)
+        return take_lease(connection, _name(service), holder=holder, now=now, until=until)
 
 
 def _give_back(service: Service, lease: Lease) -> None:
