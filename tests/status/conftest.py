@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.store.database import open_store
+from tests.cli.prepared_home import PreparedHome, copy_of
+from tests.status import ocsp_home
 from tests.status.issued import Issued, issue
 from tests.store_fixture import migrated_file, store, store_url
 
@@ -34,3 +36,11 @@ def issued(issued_file: Path, tmp_path: Path) -> Iterator[Issued]:
     opened = open_store(store_url(path))
     yield Issued(opened)
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def issued_home(prepared: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> ocsp_home.OcspHome:
+    """The prepared home with its certificates issued; tests copy it."""
+    home = copy_of(prepared, tmp_path_factory.mktemp("issued-home") / "copy")
+    ocsp_home.issue(home)
+    return ocsp_home.OcspHome(home)
