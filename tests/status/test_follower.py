@@ -166,6 +166,26 @@ def test_a_heartbeat_comes_when_it_is_due(ca: OcspAuthority) -> None:
     ca.follower.close()
 
 
+def test_while_entries_wait_the_store_is_no_newer_than_the_last_one_taken(
+    ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relying parties get no answer from a host that cannot know of withdrawals."""
+    monkeypatch.setattr(follower, "ENTRIES_AT_ONCE", 2)
+    ca.follower.open()
+    begun = int(ca.clock.now().timestamp())
+    for _ in range(5):
+        ca.clock.move(timedelta(minutes=1))
+        ca.issue(1)
+    found = []
+    while ca.follower.step():
+        ca.follower.close()
+        with StatusReader(ca.status_store) as reader:
+            found.append(reader.freshness())
+        ca.follower.open()
+    assert found == [(2, begun + 120), (4, begun + 240), (5, begun + 300)]
+    ca.follower.close()
+
+
 # ---- what fails ----
 
 
