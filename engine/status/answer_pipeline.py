@@ -72,6 +72,7 @@ class AnswerPipeline:
         self._in_hand: set[int] = set()
         self._new: deque[int] = deque()
         self._read_until: int | None = None
+        self._noted: int | None = None
 
     async def run(self) -> None:
         """Sign until told to stop, or until nothing is left if that was asked for.
@@ -102,9 +103,6 @@ class AnswerPipeline:
                 batch = await trio.to_thread.run_sync(self._reserve, cards, read_until)
                 if batch is None:
                     self._in_hand.difference_update(cards)
-                    # What is still in hand may never be signed, and must be found again then.
-                    if read_until is not None and not self._in_hand:
-                        await trio.to_thread.run_sync(self._work.note_read, read_until)
                     continue
                 self._in_hand.difference_update(set(cards) - {answer.card_id for answer in batch.answers})
                 if not await _hand_on(channel, batch):
@@ -121,13 +119,18 @@ class AnswerPipeline:
         while not self._new:
             found = self._work.new(self._read_until)
             if found.read_until is None:
+                if not in_hand:  # else it may never be signed, and must be found again then
+                    self._note_read()
                 return [], None
             self._read_until = found.read_until
             self._new.extend(found.cards)
-            if not found.cards and not in_hand:
-                self._work.note_read(found.read_until)
         cards = [self._new.popleft() for _ in range(min(BATCH, len(self._new)))]
         return cards, None if self._new else self._read_until
+
+    def _note_read(self) -> None:
+        if self._read_until is not None and self._read_until != self._noted:
+            self._work.note_read(self._read_until)
+            self._noted = self._read_until
 
     async def _sign(
         self, batches: trio.MemoryReceiveChannel[AnswerBatch], channel: trio.MemorySendChannel[_Signed]
