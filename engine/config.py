@@ -103,8 +103,11 @@ class OcspSection(_Section):
     """thisUpdate to nextUpdate of a pre-signed answer. A guess: RFC 9919 asks for days rather than weeks."""
     hashes: list[Literal["sha1", "sha256"]] = ["sha1", "sha256"]
     """The CertID hashes that one signature covers."""
-    sessions: Annotated[int, Field(ge=1, le=64)] = 2
-    """PKCS#11 sessions of the pre-signer (bench.presign)."""
+    signers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that sign answers ahead, each for a share of the cards (bench.presign: with two, the token of a host
+    with two CPUs is never kept waiting; one with two sessions makes nine tenths of that)."""
+    sessions: Annotated[int, Field(ge=1, le=64)] = 1
+    """PKCS#11 sessions of each."""
     archive_cutoff_years: Annotated[int, Field(ge=1, le=30)] | None = None
     """How long answers are given after a certificate expired (RFC 6960 section 4.4.4); none: not at all."""
     nonce: Literal["live", "live-or-ignore", "ignore"] = "live"

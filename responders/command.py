@@ -58,11 +58,7 @@ def serve(
     addresses = parse_address(ocsp), parse_address(http)
     with opened.lock("serve", "serving"):
         _migrate(opened, configuration)
-        signers = (
-            []
-            if without_signers
-            else signer_stage(opened.path, live_signer=configuration.ocsp.live_signer is not None)
-        )
+        signers = [] if without_signers else signer_stage(opened.path, configuration.ocsp)
         pin = (
             read_pin(configuration).reveal()
             if signers and configuration.token.pin_file == PIN_PROMPT

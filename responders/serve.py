@@ -1,7 +1,7 @@
 """The supervisor of a responder host: keeps the processes of `sealmint serve`, and nothing else.
 
     follower                               writes the status store           no token, no PIN
-    pre-signer, crl publisher, live signer sign                              the token, the PIN
+    pre-signers, crl publisher, live signer sign                             the token, the PIN
     listeners, web                         answer relying parties            no token, no PIN, no right to write
 
 They are started together (each waits for what it needs) and stopped in the opposite order: first those that answer,
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from engine.config import OcspSection
 from responders.listening_sockets import listen, url_of
 from responders.supervised_process import ProcessPlan, module_command
 from responders.supervisor import Stages, Supervisor
@@ -37,20 +38,26 @@ def follower_stage(home: Path) -> list[ProcessPlan]:
     return [ProcessPlan("follower", module_command("engine.status.follower", "--home", home))]
 
 
-def signer_stage(home: Path, *, live_signer: bool) -> list[ProcessPlan]:
+def signer_stage(home: Path, settings: OcspSection) -> list[ProcessPlan]:
     """Return the processes that sign.
 
     Args:
         home: the home.
-        live_signer: whether this host has one.
+        settings: how many sign answers ahead, each for a share of the cards, and whether there is a live signer.
     """
-    modules = {"pre-signer": "engine.status.pre_signer", "crl-publisher": "engine.status.crl_publisher"}
-    if live_signer:
-        modules["live-signer"] = "responders.live_signer"
-    return [
-        ProcessPlan(name, module_command(module, "--home", home), wants_pin=True)
-        for name, module in modules.items()
+
+    def signer(name: str, module: str, *arguments: str) -> ProcessPlan:
+        return ProcessPlan(name, module_command(module, "--home", home, *arguments), wants_pin=True)
+
+    count = settings.signers
+    stage = [
+        signer(f"pre-signer-{place + 1}", "engine.status.pre_signer", "--share", f"{place}/{count}")
+        for place in range(count)
     ]
+    stage.append(signer("crl-publisher", "engine.status.crl_publisher"))
+    if settings.live_signer is not None:
+        stage.append(signer("live-signer", "responders.live_signer"))
+    return stage
 
 
 def front_stage(home: Path, ocsp: Sequence[socket.socket], http: socket.socket) -> list[ProcessPlan]:

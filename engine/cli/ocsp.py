@@ -34,13 +34,19 @@ app = typer.Typer(help="OCSP answers signed ahead, and this host's copy of the s
 @app.command("presign")
 def presign(
     home: HomeOption = DEFAULT_HOME,
-    signers: Annotated[int, typer.Option(min=1, max=64, help="Processes that sign side by side.")] = 2,
-    sessions: Annotated[int, typer.Option(min=1, max=64, help="PKCS#11 sessions of each.")] = 1,
+    signers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that sign side by side; [ocsp].signers without it."),
+    ] = None,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, max=64, help="PKCS#11 sessions of each; [ocsp].sessions without it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign every OCSP answer that is missing, owed or due, and bring this host's status store up to date."""
     with open_context(home) as context:
-        failed = trio.run(_sign, context, signers, sessions)
+        settings = context.configuration.ocsp
+        failed = trio.run(_sign, context, signers or settings.signers, sessions or settings.sessions)
         follow(context)
         with context.store.read() as connection:
             counts = count_answers(connection, context.clock.now())

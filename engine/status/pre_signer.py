@@ -43,6 +43,9 @@ LEASE_SECONDS = 60
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 """Between attempts while the token is away: twice as long each time. A guess."""
 
+WATCH_SECONDS = 1.0
+"""Between two looks whether another signer has nothing left. A guess: a person waits for it."""
+
 RESPONDER_CHECK_SECONDS = 60
 """Between two looks whether another responder certificate has taken over. A guess: that is planned weeks ahead."""
 
@@ -78,14 +81,27 @@ async def _sign_under_lease(service: Service, pin: Pin) -> bool:
     with _alone_in_home(service) as alone:
         lease = await trio.to_thread.run_sync(_take, service) if alone else None
         if lease is None:
-            service.log.info("another-signs", share=service.arguments.share)
-            await service.pause(LEASE_SECONDS / 6)
-            return False
+            return await _wait_for_the_other(service)
         try:
             return await _sign_until_ended(service, pin, lease)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(_give_back, service, lease)
+
+
+async def _wait_for_the_other(service: Service) -> bool:
+    """Leave the share to whoever has it for a while; with `--once`, say whether it has nothing left."""
+    if service.arguments.once:
+        await service.pause(WATCH_SECONDS)
+        return await trio.to_thread.run_sync(_nothing_left, service)
+    service.log.info("another-signs", share=service.arguments.share)
+    await service.pause(LEASE_SECONDS / 6)
+    return False
+
+
+def _nothing_left(service: Service) -> bool:
+    work = PreSigning(service.context, _responder(service), service.arguments.share)
+    return not work.owed(1) and not work.due(1) and work.new(None).read_until is None
 
 
 @contextmanager
@@ -142,7 +158,8 @@ async def _sign(
             return await pool.sign_many(messages, key=key, algorithm=algorithm, lane=lane)
 
         once = service.arguments.once
-        service.log.info("signing", share=service.arguments.share, sessions=sessions)
+        if not once:
+            service.log.info("signing", share=service.arguments.share, sessions=sessions)
         async with trio.open_nursery() as nursery:
             for pipeline in (UrgentAnswerPipeline, AnswerPipeline):
                 nursery.start_soon(pipeline(work, sign, ended, once=once).run)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from engine.config import OcspSection
 from engine.errors import HomeUnusable, InputRejected
 from responders import supervised_process
 from responders.listening_sockets import listen, parse_address, url_of
@@ -200,14 +201,14 @@ async def test_let_go_they_leave_by_themselves(scene: Scene) -> None:
 
 def test_the_processes_are_those_of_the_page() -> None:
     home = Path("/home")
-    names = [plan.name for plan in (*follower_stage(home), *signer_stage(home, live_signer=True))]
-    assert names == ["follower", "pre-signer", "crl-publisher", "live-signer"]
-    assert "live-signer" not in [plan.name for plan in signer_stage(home, live_signer=False)]
+    names = [plan.name for plan in (*follower_stage(home), *signer_stage(home, OcspSection()))]
+    assert names == ["follower", "pre-signer-1", "pre-signer-2", "crl-publisher", "live-signer"]
+    assert "live-signer" not in [plan.name for plan in signer_stage(home, OcspSection(live_signer=None))]
     with socket.create_server(("127.0.0.1", 0)) as listening:
         front = front_stage(home, [listening, listening], listening)
     assert [plan.name for plan in front] == ["listener-1", "listener-2", "web"]
     assert [plan.wants_pin for plan in (*follower_stage(home), *front)] == [False] * 4
-    assert all(plan.wants_pin for plan in signer_stage(home, live_signer=True))
+    assert all(plan.wants_pin for plan in signer_stage(home, OcspSection()))
 
 
 @pytest.mark.parametrize(
