@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engine.algorithms import SignatureAlgorithm
 from engine.errors import ConfigurationInvalid, HomeUnusable
@@ -94,6 +94,11 @@ class CrlSection(_Section):
     """Whether expired certificates stay listed, announced by expiredCertsOnCRL (X.509 9.5.2.5)."""
 
 
+def _none_if_so_named(value: object) -> object:
+    """TOML has no null: the word stands for it."""
+    return None if value == "none" else value
+
+
 class OcspSection(_Section):
     """What OCSP answers are made of, and by whom."""
 
@@ -118,7 +123,7 @@ class OcspSection(_Section):
     stale_seconds: Annotated[int, Field(ge=10)] = 60
     """After how long without a sign of life from the follower this host answers tryLater only: it cannot know of
     withdrawals then. A guess: a restart of the follower takes less; a heartbeat comes every few seconds."""
-    live_signer: str | None = "{home}/run/live-signer.socket"
+    live_signer: Annotated[str | None, BeforeValidator(_none_if_so_named)] = "{home}/run/live-signer.socket"
     """Where the live signer is: a Unix socket, or tls://host:port; none: there is no live signer."""
     live_tls_certificate: str | None = None
     """With tls://, at both ends: the own certificate with its chain, PEM."""

@@ -82,6 +82,8 @@ class SignerFailed(TokenError):
 class PinIncorrect(SignerFailed):
     """The token refused the PIN. Never repeated by the program: a token locks after a few attempts."""
 
+    exit_code = 14
+
 
 class KeyMismatch(SignerFailed):
     """The key in the token is missing or is not the one that the certificate names."""

@@ -18,7 +18,7 @@ from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.clock import Clock
 from engine.config import Configuration
-from engine.errors import TokenError
+from engine.errors import SignerFailed, SignerUnavailable, TokenError
 from engine.home import Home
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
@@ -71,6 +71,20 @@ def open_token(home: Home, configuration: Configuration) -> Token:
             serial=configuration.token.serial,
             log_in_lock=home.log_in_lock,
         )
+
+
+def open_token_again(home: Home, configuration: Configuration) -> Token:
+    """As `open_token`, for a process that will try again: a token that is not there may come back.
+
+    Raises:
+        SignerUnavailable: the module cannot be loaded, or the token is not there. The PIN was not used.
+    """
+    try:
+        return open_token(home, configuration)
+    except SignerFailed as error:
+        raise SignerUnavailable(
+            error.message, place=error.place, value=error.value, rule=error.rule
+        ) from error
 
 
 def session_slots(home: Home, token: Token) -> SessionSlots | None:

@@ -16,7 +16,7 @@ from engine.authority.ocsp_responders import ocsp_responders, responder_in_charg
 from engine.authority.signing import PIN_PROMPT, open_token, read_pin
 from engine.cli.interruption import stopped_by_signals
 from engine.cli.opening import open_context
-from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer
+from engine.cli.output import DEFAULT_HOME, EXIT_INCOMPLETE, HomeOption, JsonOption, answer
 from engine.clock import TAIPEI
 from engine.errors import HomeUnusable, TokenError
 from engine.status.follower import POLL_SECONDS, Follower
@@ -55,6 +55,8 @@ def presign(
     answer(
         {"cards": counts.cards, "answered": counts.answered, "owed": counts.owed, "due": counts.due}, as_json
     )
+    if counts.answered < counts.cards or counts.owed or counts.due:  # it was stopped
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
 async def _sign(context: AuthorityContext, signers: int, sessions: int) -> int:

@@ -15,7 +15,7 @@ from datetime import timedelta
 import trio
 
 from engine.authority.role_certificates import prove_key
-from engine.authority.signing import open_pool, open_token
+from engine.authority.signing import open_pool, open_token_again
 from engine.errors import LeaseLost, SealmintError, SignerFailed, SignerUnavailable, StoreError
 from engine.pkcs11.pin import Pin
 from engine.status.crl_generation import CrlGenerator, pool_signer
@@ -225,7 +225,7 @@ async def _serve_on_token(service: Service, pin: Pin) -> None:
         service.context.configuration,
         service.context.authority.ca,
     )
-    token = await trio.to_thread.run_sync(open_token, home, configuration)
+    token = await trio.to_thread.run_sync(open_token_again, home, configuration)
     await trio.to_thread.run_sync(prove_key, token, pin, ca)
     async with open_pool(home, configuration, token, pin, [ca.key], 1) as pool:
         service.log.info("serving")

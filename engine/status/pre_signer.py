@@ -16,15 +16,13 @@ from datetime import timedelta
 
 import trio
 
-from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OcspResponderCertificate, ocsp_responders, responder_in_charge
 from engine.authority.role_certificates import prove_key
-from engine.authority.signing import open_pool, open_token
+from engine.authority.signing import open_pool, open_token_again
 from engine.errors import (
     HomeUnusable,
     SealmintError,
     SignerFailed,
-    SignerUnavailable,
     TokenError,
     the_sealmint_error,
 )
@@ -120,7 +118,7 @@ def _alone_in_home(service: Service) -> Iterator[bool]:
 async def _sign_until_ended(service: Service, pin: Pin, lease: Lease) -> bool:
     responder = await trio.to_thread.run_sync(_responder, service)
     context = service.context
-    token = await trio.to_thread.run_sync(_token, context)
+    token = await trio.to_thread.run_sync(open_token_again, context.home, context.configuration)
     await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
     async with trio.open_nursery() as nursery:
         ended = trio.Event()
@@ -130,14 +128,6 @@ async def _sign_until_ended(service: Service, pin: Pin, lease: Lease) -> bool:
         await _sign(service, token, pin, work, responder, ended)
         nursery.cancel_scope.cancel()
     return not ended.is_set()
-
-
-def _token(context: AuthorityContext) -> Token:
-    """Open the token. That it is not there now is no reason to give up: the PIN was not used."""
-    try:
-        return open_token(context.home, context.configuration)
-    except SignerFailed as error:
-        raise SignerUnavailable(error.message, place=error.place, value=error.value) from error
 
 
 async def _sign(

@@ -18,7 +18,7 @@ from engine.audit.log import append_record
 from engine.authority.authority_issuance import AuthorityIssuance
 from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OCSP_ROLE, ocsp_responders, responder_in_charge
-from engine.authority.signing import open_token
+from engine.authority.signing import open_token_again
 from engine.errors import KeyMismatch, LeaseLost, SignerUnavailable, StoreError
 from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_key_info
 from engine.pkcs11.pin import Pin
@@ -155,7 +155,7 @@ async def renew_in_time(service: Service, pin: Pin) -> None:
     while not service.stop.is_set():
         try:
             if await trio.to_thread.run_sync(renewal_is_due, context):
-                token = await trio.to_thread.run_sync(open_token, context.home, context.configuration)
+                token = await trio.to_thread.run_sync(open_token_again, context.home, context.configuration)
                 role = await renew_responder(context, token, pin, only_if_due=True)
                 service.log.info("responder-renewed", role=role)
         except (SignerUnavailable, StoreError) as error:

@@ -108,7 +108,7 @@ def test_a_wrong_pin_is_tried_once(home: PreparedHome) -> None:
     (home.path / "secrets" / "token-pin").write_text("000000")
     for command in (("run", "start", 1), ("token", "check")):
         before, signatures = len(home.hsm.calls("C_Login")), home.log_lines
-        error = home.sealmint(*command, code=7).error
+        error = home.sealmint(*command, code=14).error
         assert error["error"] == "PinIncorrect"
         assert "000000" not in str(error)
         assert [call.result for call in home.hsm.calls("C_Login")[before:]] == [PIN_INCORRECT]
