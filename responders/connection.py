@@ -234,7 +234,7 @@ class Connection:
         """End a phase that has lasted too long."""
         try:
             if self.phase is ARRIVING:
-                self._socket.send(in_octets(self._http.refusal(408), stays=False))
+                self._socket.send(last_words(self._http.refusal(408)))
             if self.phase in (ARRIVING, IDLE):
                 self._leave()
             else:
@@ -313,7 +313,9 @@ class Connection:
         if not request[_STAYS] or (self._pulse.leaving and not self._requests):
             self._is_last = True
             self._requests.clear()
-        return in_octets(answer, not self._is_last, request[_CONNECTION_NAMED])
+        status, fields, body = answer
+        end = _CLOSE if self._is_last else _KEEP if request[_CONNECTION_NAMED] else b"\r\n"
+        return b"".join((_STATUS_LINES[status], fields, end, body))
 
     def _see_to_the_rest(self) -> None:
         """End the connection, refuse what is no request, or wait for the rest of one, within bounds."""
@@ -324,7 +326,7 @@ class Connection:
             self._refused = self._arriving()
         if self._refused:
             self._is_last = True
-            if self._send(in_octets(self._http.refusal(self._refused), stays=False)):
+            if self._send(last_words(self._http.refusal(self._refused))):
                 self._leave()
 
     def _arriving(self) -> int:
@@ -384,14 +386,7 @@ class _Refused(Exception):
         self.status = status
 
 
-def in_octets(answer: HttpAnswer, stays: bool, connection_named: bool = False) -> bytes:
-    """Return an answer as it is sent.
-
-    Args:
-        answer: the answer.
-        stays: whether the connection may be used again.
-        connection_named: whether to say so.
-    """
+def last_words(answer: HttpAnswer) -> bytes:
+    """Return an answer as it is sent by whoever ends the connection after it."""
     status, fields, body = answer
-    end = _CLOSE if not stays else _KEEP if connection_named else b"\r\n"
-    return b"".join((_STATUS_LINES[status], fields, end, body))
+    return b"".join((_STATUS_LINES[status], fields, _CLOSE, body))

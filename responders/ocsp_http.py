@@ -117,13 +117,13 @@ class OcspHttp:
 
     def _request(self, method: bytes, target: bytes, body: bytes) -> bytes | HttpAnswer | None:
         """Return the OCSPRequest; None where there is none to be found; or a refusal."""
-        if method == b"POST":
-            return body if target in self._targets or _path(target) in self._targets else self.refusal(404)
-        if method != b"GET":
+        if method == b"GET":
+            prefix = self._prefix
+            request = request_in_url(target[len(prefix) :] if target.startswith(prefix) else target[1:])
+            return self._in_unusual_target(target) if request is None else request
+        if method != b"POST":
             return self.refusal(405)
-        prefix = self._prefix
-        request = request_in_url(target[len(prefix) :] if target.startswith(prefix) else target[1:])
-        return self._in_unusual_target(target) if request is None else request
+        return body if target in self._targets or _path(target) in self._targets else self.refusal(404)
 
     def _in_unusual_target(self, target: bytes) -> bytes | HttpAnswer | None:
         path = _path(target)

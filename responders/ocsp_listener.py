@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
-from responders.connection import SEGMENT_OCTETS, Phase, in_octets
+from responders.connection import SEGMENT_OCTETS, Phase, last_words
 from responders.connection_loop import ConnectionLoop
 from responders.ocsp_http import OcspHttp
 
@@ -131,7 +131,7 @@ class OcspListener:
     def _refuse(self, accepted: socket.socket) -> None:
         """Say that there is no room, to a client that may not even have asked yet."""
         with accepted, contextlib.suppress(OSError):
-            accepted.send(in_octets(self._http.refusal(503), stays=False))
+            accepted.send(last_words(self._http.refusal(503)))
             accepted.shutdown(socket.SHUT_WR)
             accepted.recv(SEGMENT_OCTETS)  # what is read will not be answered by a reset
 

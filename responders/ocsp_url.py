@@ -13,6 +13,7 @@ from binascii import Error, a2b_base64
 from itertools import combinations_with_replacement
 from urllib.parse import unquote_to_bytes
 
+from engine.x509.der import SEQUENCE
 from engine.x509.der_reader import NotDer, read
 
 _SPELLINGS = bytes.maketrans(b" -_", b"++/")
@@ -42,10 +43,8 @@ def request_in_url(text: bytes) -> bytes | None:
         octets = a2b_base64(text, strict_mode=True)
     except Error:
         return _unusual(text)
-    if octets[:2] == b"\x30%c" % (
-        len(octets) - 2 & 0x7F
-    ):  # a SEQUENCE of less than 128 octets, and nothing else
-        return octets
+    if len(octets) > 1 and octets[0] == SEQUENCE and octets[1] == len(octets) - 2:
+        return octets  # a request of one certificate: less than 128 octets, and nothing after it
     return _unusual(text)
 
 
