@@ -20,7 +20,7 @@ from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OcspResponderCertificate
 from engine.errors import SealmintError, SignatureInvalid, TokenError
 from engine.status.answer_layout import AnswerLayout
-from engine.status.card_record import AnswerHead, CertificateStanding, pack_answer, record_of
+from engine.status.card_record import AnswerHead, CertificateStanding, answer_head, pack_answer, record_of
 from engine.status.parties import layout_of
 from engine.store.ocsp_answers import (
     NewAnswer,
@@ -28,6 +28,7 @@ from engine.store.ocsp_answers import (
     cards_to_renew,
     drop_answers,
     reserve_batch,
+    revisions_of,
     settle,
     store_answers,
 )
@@ -276,11 +277,19 @@ class PreSigning:
 
 
 def _without_answer(connection: Connection, cards: Sequence[int]) -> list[int]:
-    """The cards that have no answer, or one that does not cover all of their certificates."""
+    """The cards that have no answer, or one that does not cover all of their certificates.
+
+    Not those whose status changed since: they are owed one, which is more urgent.
+    """
     answers = answers_of_cards(connection, cards)
-    standings = standings_of_cards(connection, list(answers))
-    whole = {card.card_id for card in standings if record_of(card, 0, answers[card.card_id]).answer}
-    return [card for card in cards if card not in whole]
+    changed = revisions_of(connection, [card for card in cards if card not in answers])
+    left = {
+        card.card_id
+        for card in standings_of_cards(connection, list(answers))
+        if answer_head(answers[card.card_id]).revision != card.revision
+        or record_of(card, 0, answers[card.card_id]).answer
+    }
+    return [card for card in cards if card not in left and card not in changed]
 
 
 def _renew_at(card_id: int, head: AnswerHead) -> int:
