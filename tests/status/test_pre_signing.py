@@ -151,10 +151,11 @@ def test_what_was_read_and_not_signed_is_found_by_the_next_signer(ca: OcspAuthor
 
 def test_signers_divide_the_cards(ca: OcspAuthority) -> None:
     cards = ca.issue(7)
-    for card in cards:
-        ca.act(card, 0, CertificateState.HELD)
     shares = [ca.work((place, 3)) for place in range(3)]
     assert sorted(card for work in shares for card in work.new(None).cards) == cards
+    for card in cards:
+        ca.act(card, 0, CertificateState.HELD)
+    assert [card for work in shares for card in work.new(None).cards] == [], "owed is more urgent than new"
     assert sorted(card for work in shares for card in work.owed(10)) == cards
     ca.pre_sign(cards)
     ca.clock.move(48 * HOUR)
