@@ -20,11 +20,11 @@ from engine.clock import Clock
 from engine.status.crl_files import PublishedCrl, published, uri_path_of
 from engine.x509.profiles import ProfileSet
 from responders.authority_documents import Document
-from responders.connection import BODY_OCTETS
 from responders.entity_tags import has_current
 from responders.http_times import http_date
 from responders.ocsp_http import HttpAnswer, OcspHttp
 from responders.readiness import Readiness
+from responders.request_reader import BODY_OCTETS
 from responders.web_connection import WebConnection
 
 DOCUMENT_MAX_AGE = 3_600

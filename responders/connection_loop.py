@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import trio
 
-from responders.connection import Connection, Pulse, Request
+from responders.connection import Connection, Pulse
 from responders.ocsp_http import OcspHttp
+from responders.request_reader import Request
 
 READY_AT_ONCE = 64
 """Connections called before other tasks get their turn. A guess: some 2 ms of work."""

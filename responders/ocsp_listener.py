@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import trio
 
-from responders.connection import SEGMENT_OCTETS, Phase, last_words
+from responders.connection import Phase, last_words
 from responders.connection_loop import ConnectionLoop
 from responders.ocsp_http import OcspHttp
+from responders.request_reader import SEGMENT_OCTETS
 
 BACKLOG = 1_024
 """Connections that the kernel may hold until they are accepted. A guess: the shortest burst of reconnecting clients."""

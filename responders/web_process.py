@@ -24,9 +24,9 @@ from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.app import Pages, crl_paths, make_app
 from responders.authority_documents import authority_documents
-from responders.connection import HEADER_OCTETS
 from responders.opening import configured_profiles, open_ocsp, path_of
 from responders.readiness import Readiness
+from responders.request_reader import HEADER_OCTETS
 
 GRACE_SECONDS = 10.0
 """How long responses in hand may take when the process stops. A guess: a CRL of some MB over a slow line is cut off."""

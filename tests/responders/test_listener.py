@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from engine.x509 import der
-from responders.connection import ANSWERS_IN_ONE_SEND, BODY_OCTETS, HEADER_OCTETS
+from responders.connection import ANSWERS_IN_ONE_SEND
+from responders.request_reader import BODY_OCTETS, HEADER_OCTETS
 from tests.responders.listener_client import chunked, get, post, running
 from tests.responders.stand_ins import LIVE, PATH, ScriptedResponder, http_over
 
