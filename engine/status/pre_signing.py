@@ -20,15 +20,15 @@ from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OcspResponderCertificate
 from engine.errors import SealmintError, SignatureInvalid, TokenError
 from engine.status.answer_layout import AnswerLayout
-from engine.status.card_record import AnswerHead, CertificateStanding, answer_head, pack_answer, record_of
+from engine.status.card_record import AnswerHead, CertificateStanding, pack_answer, record_of
 from engine.status.parties import layout_of
 from engine.store.ocsp_answers import (
     NewAnswer,
     answers_of_cards,
     cards_to_renew,
     drop_answers,
+    owed_among,
     reserve_batch,
-    revisions_of,
     settle,
     store_answers,
 )
@@ -281,15 +281,11 @@ def _without_answer(connection: Connection, cards: Sequence[int]) -> list[int]:
 
     Not those whose status changed since: they are owed one, which is more urgent.
     """
+    owed = owed_among(connection, cards)
     answers = answers_of_cards(connection, cards)
-    changed = revisions_of(connection, [card for card in cards if card not in answers])
-    left = {
-        card.card_id
-        for card in standings_of_cards(connection, list(answers))
-        if answer_head(answers[card.card_id]).revision != card.revision
-        or record_of(card, 0, answers[card.card_id]).answer
-    }
-    return [card for card in cards if card not in left and card not in changed]
+    standings = standings_of_cards(connection, list(answers))
+    whole = {card.card_id for card in standings if record_of(card, 0, answers[card.card_id]).answer}
+    return [card for card in cards if card not in whole and card not in owed]
 
 
 def _renew_at(card_id: int, head: AnswerHead) -> int:

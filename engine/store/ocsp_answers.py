@@ -90,6 +90,12 @@ def revisions_of(connection: Connection, card_ids: Sequence[int]) -> dict[int, i
     return {row[0]: row[1] for row in rows_of(connection, statement, card_ids)}
 
 
+def owed_among(connection: Connection, card_ids: Sequence[int]) -> set[int]:
+    """Return those cards whose status changed since their answer was signed."""
+    statement = "SELECT card_id FROM card_status_revision WHERE answered < revision AND card_id IN ({places})"
+    return {card_id for (card_id,) in rows_of(connection, statement, card_ids)}
+
+
 def answers_of_cards(connection: Connection, card_ids: Sequence[int]) -> dict[int, bytes]:
     """Return the packed answers of cards that have one."""
     statement = "SELECT card_id, answer FROM ocsp_answer WHERE card_id IN ({places})"

@@ -124,6 +124,19 @@ def test_a_card_is_new_again_when_it_gets_a_further_certificate(ca: OcspAuthorit
     assert work.new(None).cards == []
 
 
+def test_a_card_that_was_over_is_new_with_a_further_certificate(ca: OcspAuthority) -> None:
+    ca.plan(1, unit_size=1)
+    ca.issue_next(not_after=NOW + DAY)
+    ca.act(1, 0, CertificateState.HELD)
+    ca.pre_sign([1])
+    ca.clock.move(2 * DAY)
+    assert ca.work().prepare([1], urgent=False) is None
+    ca.issue_next()
+    assert ca.work().new(None).cards == [1]
+    ca.pre_sign([1])
+    assert heads(ca)[1].covered == 0b10
+
+
 def test_the_feed_is_read_in_parts(ca: OcspAuthority) -> None:
     cards = ca.issue(ENTRIES_AT_ONCE + 3)
     work = ca.work()

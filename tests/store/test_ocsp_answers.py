@@ -18,6 +18,7 @@ from engine.store.ocsp_answers import (
     cards_of_batches,
     cards_to_renew,
     drop_answers,
+    owed_among,
     reserve_batch,
     revisions_of,
     settle,
@@ -133,6 +134,15 @@ def test_revisions_and_settling(store: Store) -> None:
         settle(connection, [(5, 2), (4, 1)])
         settle(connection, [])
         assert connection.execute(select(card_status_revision.c.answered)).scalars().all() == [2]
+
+
+def test_who_is_owed_an_answer(other_way: Store) -> None:
+    raise_revision(other_way, 5, 2, answered=1)
+    raise_revision(other_way, 6, 2, answered=2)
+    raise_revision(other_way, 7, 1)
+    with other_way.read() as connection:
+        assert owed_among(connection, [4, 5, 6]) == {5}
+        assert owed_among(connection, []) == set()
 
 
 def test_ranges_of_cards(store: Store) -> None:
