@@ -63,6 +63,15 @@ class RequestReader:
         self.is_partial = False
         self._forget()
 
+    def _forget(self) -> None:
+        """Begin a request."""
+        self._target = self._body = b""
+        self._if_none_match: bytes | None = None
+        self._hosts = 0
+        self._connection_named = False
+        self._continue = False
+        self._in_header = True
+
     def feed(self, data: bytes) -> int:
         """Read a segment, when the requests of the one before have been answered.
 
@@ -76,9 +85,10 @@ class RequestReader:
 
     def wants_continue(self) -> bool:
         """Return, once for a request, whether its sender waits to be told to go on (RFC 9110 section 10.1.1)."""
-        wants = self._continue and not self._in_header and self._parser.get_http_version() != "1.0"
-        self._continue = self._continue and self._in_header
-        return wants
+        if not self._continue or self._in_header:
+            return False
+        self._continue = False
+        return self._parser.get_http_version() != "1.0"
 
     def _feed(self, data: bytes) -> int:
         try:
@@ -112,15 +122,6 @@ class RequestReader:
             return 431 if self._received >= HEADER_OCTETS else 0
         # Of the body itself, the parser's callback sees to; this is for the framing of chunks.
         return 413 if self._received > HEADER_OCTETS + 2 * BODY_OCTETS else 0
-
-    def _forget(self) -> None:
-        """Begin a request."""
-        self._target = self._body = b""
-        self._if_none_match: bytes | None = None
-        self._hosts = 0
-        self._connection_named = False
-        self._continue: bool = False
-        self._in_header: bool = True
 
     # What httptools calls.
 
