@@ -128,29 +128,26 @@ async def ask_all(home: ServedHome, serials: Sequence[bytes], wanted: str) -> in
     return wrong
 
 
-def measure(home: ServedHome, seconds: float, rate: int) -> dict[str, Any]:
-    """Measure with the token at work, and then with the token away; return the figures."""
-    count = int(seconds * rate)
+async def measure(home: ServedHome, seconds: float, rate: int) -> dict[str, Any]:
+    """Measure with the token at work; return the figures."""
     shuffled = home.serials[:]
     random.Random(7).shuffle(shuffled)
     with open_context(home.path) as context:
         acts = StatusActs(context.store, context.clock, "bench")
-
-        async def run() -> dict[str, Any]:
-            at_work = await change_and_probe(home, acts, shuffled[:count], seconds, rate, signed=True)
-            wrong = at_work.wrong + await ask_all(home, at_work.changed, "revoked")
-            return {
-                "changed": len(at_work.changed),
-                "changes_per_second": round(len(at_work.changed) / seconds, 1),
-                "probed": len(at_work.withdrawal),
-                "withdrawal_p50_s": round(percentile(at_work.withdrawal, 0.50), 3),
-                "withdrawal_p99_s": round(percentile(at_work.withdrawal, 0.99), 3),
-                "propagation_p50_s": round(percentile(at_work.propagation, 0.50), 3),
-                "propagation_p99_s": round(percentile(at_work.propagation, 0.99), 3),
-                "wrong_answers": wrong,
-            }
-
-        return trio.run(run)
+        times = await change_and_probe(
+            home, acts, shuffled[: int(seconds * rate)], seconds, rate, signed=True
+        )
+    wrong = times.wrong + await ask_all(home, times.changed, "revoked")
+    return {
+        "changed": len(times.changed),
+        "changes_per_second": round(len(times.changed) / seconds, 1),
+        "probed": len(times.withdrawal),
+        "withdrawal_p50_s": round(percentile(times.withdrawal, 0.50), 3),
+        "withdrawal_p99_s": round(percentile(times.withdrawal, 0.99), 3),
+        "propagation_p50_s": round(percentile(times.propagation, 0.50), 3),
+        "propagation_p99_s": round(percentile(times.propagation, 0.99), 3),
+        "wrong_answers": wrong,
+    }
 
 
 def measure_without_token(home: ServedHome, seconds: float, rate: int) -> dict[str, Any]:
