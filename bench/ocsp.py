@@ -9,7 +9,7 @@ trio; that one with its sockets watched as the listener's are (`bare_one_task`) 
 application's OCSP route is asked as well. Every answer's status is checked, and a sample of answers in full: its
 signature, and that it is about the certificate that was asked for. Rates are medians over the rounds.
 
-Live answers, and what a change of status does under load, follow with the whole product at work (`bench/ocsp_served.py`).
+Live answers, and what a change of status does under load, follow with the whole product at work (bench/ocsp_served).
 """
 
 from __future__ import annotations
