@@ -75,6 +75,7 @@ class FreshStatus:
         if self.reader.issuers is not self.issuers:
             self.issuers = self.reader.issuers
             self.known = KnownIssuers(self.issuers)
-        self.known_at = self.reader.freshness().written_at
-        self.is_fresh = now - self.known_at <= self._stale_seconds
+        freshness = self.reader.freshness()
+        self.known_at = freshness.written_at
+        self.is_fresh = freshness.is_current(now, self._stale_seconds)
         return True

@@ -90,10 +90,8 @@ class OcspResponder:
         Returns:
             The answer; None where only the live signer can give it.
         """
-        now = int(self._clock.now().timestamp())
         try:
-            if now != self._looked_at:
-                self._look(now)
+            now = self._now()
             issuer = self._recognised.get(request[:-SERIAL_OCTETS])
             if issuer is not None:
                 signed = self._reader.presigned(issuer, request[-SERIAL_OCTETS:], now)
@@ -114,11 +112,18 @@ class OcspResponder:
         live = OcspAnswer(await self._live.ask(request), None)
         if live == TRY_LATER and self._settings.nonce == "live-or-ignore":
             try:
-                signed = self._considered(request, int(self._clock.now().timestamp()), has_live=False)
+                signed = self._considered(request, self._now(), has_live=False)
             except StoreError:
                 return TRY_LATER
             return signed if signed is not None and signed.caching is not None else TRY_LATER
         return live
+
+    def _now(self) -> int:
+        """The time, in seconds since the epoch, after a look at the status store where it is another second's."""
+        now = int(self._clock.now().timestamp())
+        if now != self._looked_at:
+            self._look(now)
+        return now
 
     def _look(self, now: int) -> None:
         self._looked_at = now

@@ -34,12 +34,12 @@ class Readiness:
         """Return what is wrong with the status store. For the event loop that the reader belongs to."""
         try:
             self._reader.reopen_if_replaced()
-            written = self._reader.freshness().written_at
+            freshness = self._reader.freshness()
         except SealmintError as error:
             return [str(error)]
-        if self._now() - written <= self._stale_seconds:
+        if freshness.is_current(self._now(), self._stale_seconds):
             return []
-        return [f"the status store was last kept up to date at {http_date(written).decode()}"]
+        return [f"the status store was last kept up to date at {http_date(freshness.written_at).decode()}"]
 
     def crl_reasons(self) -> list[str]:
         """Return which CRLs are past their nextUpdate. Blocks: it looks at every file."""

@@ -283,6 +283,28 @@ async def test_a_store_that_is_not_kept_up_is_not_trusted(
         assert statuses(responder.at_once(asked(own, GOOD)))
 
 
+def test_a_clock_put_back_does_not_make_a_store_current_that_nobody_keeps_up(
+    status: SyntheticStatus, reader: StatusReader, clock: SetClock
+) -> None:
+    responder = OcspResponder(reader, configuration(), clock, None)
+    clock.move(timedelta(seconds=-60))
+    assert statuses(responder.at_once(asked(status, GOOD)))
+    clock.move(timedelta(seconds=-1))
+    assert responder.at_once(asked(status, GOOD)) == TRY_LATER
+
+
+async def test_a_store_that_went_stale_while_the_live_signer_was_waited_for_is_not_trusted(
+    status: SyntheticStatus, reader: StatusReader, clock: SetClock
+) -> None:
+    class Slow(ScriptedLiveSigner):
+        async def ask(self, request: bytes) -> bytes:
+            clock.move(timedelta(seconds=61))
+            return TRY_LATER.response
+
+    responder = OcspResponder(reader, configuration(nonce="live-or-ignore"), clock, Slow())
+    assert await responder.answer(with_nonce(status)) == TRY_LATER
+
+
 def test_a_rebuilt_store_is_taken_up(tmp_path: Path, status: SyntheticStatus, clock: SetClock) -> None:
     own = SyntheticStatus(tmp_path, status.toy)
     own.build(cards=[1])
