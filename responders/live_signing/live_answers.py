@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.algorithms import SignatureAlgorithm
@@ -69,11 +69,21 @@ class Responder:
 
 @dataclass(frozen=True, slots=True)
 class ToSign:
-    """An answer that only lacks its signature."""
+    """An answer that only lacks its signature.
+
+    Attributes:
+        tbs: the tbsResponseData.
+        algorithm: with what it is signed.
+        responder: by whom.
+        issuer: index of the CA key whose certificates it is about.
+        standings: what it says, by serial.
+    """
 
     tbs: bytes
     algorithm: SignatureAlgorithm
     responder: Responder
+    issuer: int
+    standings: Mapping[bytes, CertificateStanding | None]
 
     def signed(self, signature: bytes) -> bytes:
         """Return the whole OCSPResponse.
@@ -133,6 +143,21 @@ class LiveAnswers:
         except StoreError:
             return ResponseStatus.TRY_LATER
 
+    def still_holds(self, signed: ToSign) -> bool:
+        """Whether the store says yet what an answer says, and is current: the token may have taken its time with it.
+
+        Args:
+            signed: as `prepare` returned it. Where a status has changed since, it is an old answer: it must not go out.
+        """
+        try:
+            self._status.look(int(self._clock.now().timestamp()))
+            standing = self._status.reader.standing
+            return self._status.is_fresh and all(
+                standing(signed.issuer, serial) == said for serial, said in signed.standings.items()
+            )
+        except StoreError:
+            return False
+
     def _answer(self, question: Question, now: int) -> ToSign | ResponseStatus:
         issuers = {self._status.known.of(asked) for asked in question.asked}
         issuer = issuers.pop()
@@ -152,7 +177,9 @@ class LiveAnswers:
         ]
         extensions = self._extensions(question, never_issued=None in standings)
         tbs = response_data(responder.key_hash, now, singles, extensions)
-        return ToSign(tbs, chosen_algorithm(question.preferred, self._algorithm), responder)
+        algorithm = chosen_algorithm(question.preferred, self._algorithm)
+        said = {asked.serial: standing for asked, standing in zip(question.asked, standings, strict=True)}
+        return ToSign(tbs, algorithm, responder, issuer.index, said)
 
     def _single(
         self, certificate_id: bytes, standing: CertificateStanding | None, now: int, responder: Responder

@@ -146,7 +146,7 @@ class LiveSigningServer:
 
     async def _signed(self, waiting: Waiting) -> bytes:
         try:
-            return waiting.to_sign.signed(await self._queue.signature(waiting))
+            response = waiting.to_sign.signed(await self._queue.signature(waiting))
         except (Overloaded, SignerUnavailable):  # the token is away, which the pool tells by its own means
             return _ERRORS[ResponseStatus.TRY_LATER]
         except TokenError as error:
@@ -158,6 +158,8 @@ class LiveSigningServer:
         except SignatureInvalid as error:
             self._not_signed(error)
             return _ERRORS[ResponseStatus.INTERNAL_ERROR]
+        # A withdrawal does not wait for a slow token: what it overtook does not go out.
+        return response if self._answers.still_holds(waiting.to_sign) else _ERRORS[ResponseStatus.TRY_LATER]
 
     def _not_signed(self, error: SealmintError) -> None:
         self._log.error("not-signed", error=type(error).__name__, message=str(error))

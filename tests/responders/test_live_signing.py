@@ -31,8 +31,9 @@ from engine.errors import (
     TokenError,
     the_sealmint_error,
 )
-from engine.status.status_store import StatusReader
+from engine.status.status_store import CertificateStanding, StatusReader
 from engine.store.database import Store
+from engine.store.schema import CertificateState
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.live_signing.client import TRY_LATER, LiveSigner, open_live_signer
 from responders.live_signing.digest_journal import DigestJournal
@@ -340,6 +341,29 @@ async def test_a_signature_that_does_not_verify_does_not_go_out(
     async with signing(synthetic_status, store, tmp_path) as live, client(live.settings) as signer:
         live.pool.outcome = bytes(256)
         assert await signer.ask(live.question(1)) == INTERNAL_ERROR
+
+
+@pytest.mark.parametrize("state", [CertificateState.HELD, CertificateState.REVOKED])
+async def test_a_good_that_a_change_overtook_while_the_token_signed_does_not_go_out(
+    synthetic_status: SyntheticStatus,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: CertificateState,
+) -> None:
+    began = int(NOW.timestamp())
+    async with signing(synthetic_status, store, tmp_path) as live, client(live.settings) as signer:
+        live.pool.holding = True
+        answers: dict[bytes, bytes] = {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asked, signer, live.question(1), answers)
+            await live.pool.until_held(1)
+            changed = CertificateStanding(state, began, 6, began + 1)
+            monkeypatch.setattr(StatusReader, "standing", lambda *asked: changed)
+            live.pool.release_all()
+        assert answers == {live.question(1): TRY_LATER}
+        said = ocsp.load_der_ocsp_response(await signer.ask(live.question(2)))
+        assert said.certificate_status is ocsp.OCSPCertStatus.REVOKED
 
 
 async def test_while_audit_cannot_write_nothing_is_signed(
