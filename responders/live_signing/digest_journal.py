@@ -85,6 +85,7 @@ class DigestJournal:
         self._path = self._directory
         self._end = 0
         self._pending: JournalPart | None = None
+        self._recording = _NONE  # the file that the pending part lies in
         self._begin_part(0)
 
     def _begin_part(self, offset: int) -> None:
@@ -143,17 +144,20 @@ class DigestJournal:
                 self._path.name, self._offset, self._end - self._offset, self._count, self._hash.hexdigest()
             )
             self._begin_part(self._end)
+            self._recording = self._descriptor
+            if self._end >= _LONGEST_OCTETS:
+                self._descriptor = _NONE  # what comes from now on goes into the next one
         if self._pending is None:
             return
         try:
-            await trio.to_thread.run_sync(self._write_record, self._pending, self._descriptor)
+            await trio.to_thread.run_sync(self._write_record, self._pending, self._recording)
         except SealmintError:
             self.can_sign = False
             raise
         self._pending = None
         self.can_sign = True
-        if self._end >= _LONGEST_OCTETS and self._offset == self._end:
-            self._seal()
+        if self._recording != self._descriptor:
+            _seal(self._recording)
 
     async def close(self) -> None:
         """Record what is left, and end the journal.
@@ -164,12 +168,8 @@ class DigestJournal:
         while self._pending is not None or self._count:
             await self.record()
         if self._descriptor != _NONE:
-            self._seal()
-
-    def _seal(self) -> None:
-        os.fchmod(self._descriptor, _SEALED_MODE)
-        os.close(self._descriptor)
-        self._descriptor = _NONE
+            _seal(self._descriptor)
+            self._descriptor = _NONE
 
     def _write_record(self, part: JournalPart, descriptor: int) -> None:
         if descriptor != _NONE:
@@ -219,3 +219,8 @@ class DigestJournal:
             ).scalars()
             parts = [orjson.loads(body) for body in bodies]
         return max((part["offset"] + part["octets"] for part in parts), default=0)
+
+
+def _seal(descriptor: int) -> None:
+    os.fchmod(descriptor, _SEALED_MODE)
+    os.close(descriptor)

@@ -19,7 +19,7 @@ from engine.errors import StoreError
 from engine.store.database import Store
 from engine.store.schema import audit_record
 from responders.live_signing import digest_journal
-from responders.live_signing.digest_journal import DigestJournal
+from responders.live_signing.digest_journal import DigestJournal, JournalPart
 from tests.judges.toy_authority import NOW
 
 
@@ -153,3 +153,30 @@ async def test_a_long_journal_is_followed_by_another(store: Store, tmp_path: Pat
     await journal.close()
     assert_recorded_once(store, tmp_path, range(5))
     assert len(list((tmp_path / "live-ocsp").iterdir())) == 3
+
+
+async def test_under_steady_load_a_long_journal_is_followed_by_another_too(
+    store: Store, tmp_path: Path
+) -> None:
+    clock = SetClock(NOW)
+    journal = DigestJournal(tmp_path, store, clock, "live signer")
+    write = journal._write_record
+    numbers = iter(range(10))
+
+    def write_while_signing_goes_on(part: JournalPart, descriptor: int) -> None:
+        journal.add([digest(next(numbers))])
+        write(part, descriptor)
+
+    with (
+        patch.object(digest_journal, "_LONGEST_OCTETS", 2 * 65),
+        patch.object(journal, "_write_record", write_while_signing_goes_on),
+    ):
+        journal.add([digest(next(numbers))])
+        for _ in range(5):
+            await journal.record()
+            clock.move(timedelta(seconds=1))
+    await journal.close()
+    assert_recorded_once(store, tmp_path, range(6))
+    files = list((tmp_path / "live-ocsp").iterdir())
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o400}
