@@ -19,7 +19,7 @@ from engine.authority.authority_issuance import AuthorityIssuance
 from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OCSP_ROLE, ocsp_responders, responder_in_charge
 from engine.authority.signing import open_token_again
-from engine.errors import KeyMismatch, LeaseLost, SignerUnavailable, StoreError
+from engine.errors import KeyMismatch, LeaseLost, PinIncorrect, SealmintError, the_sealmint_error
 from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_key_info
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
@@ -33,6 +33,9 @@ LEASE_TIME = timedelta(minutes=5)
 
 LOOK_SECONDS = 3_600.0
 """Between two looks whether a renewal is due. A guess: there are weeks for it."""
+
+RETRY_SECONDS = 60.0
+"""After a renewal that failed. A guess: where no responder is left, nothing is answered until it succeeds."""
 
 
 def renewal_is_due(context: AuthorityContext) -> bool:
@@ -142,22 +145,30 @@ def _record_key(context: AuthorityContext, label: str, public_key: bytes) -> Non
 
 
 async def renew_in_time(service: Service, pin: Pin) -> None:
-    """Look now and then whether a renewal is due, and do it, until told to stop. What fails is tried again.
+    """Look now and then whether a renewal is due, and do it, until told to stop.
+
+    What fails is told in the log and tried again, whatever it is: the process has CRLs to publish meanwhile, and a
+    renewal begins weeks ahead.
 
     Args:
         service: the process; it may sign with the CA key.
         pin: the token's PIN.
 
     Raises:
-        SignerFailed: the token refused for good.
+        PinIncorrect: the token refused the PIN, which is never repeated.
     """
     context = service.context
     while not service.stop.is_set():
+        pause = LOOK_SECONDS
         try:
             if await trio.to_thread.run_sync(renewal_is_due, context):
                 token = await trio.to_thread.run_sync(open_token_again, context.home, context.configuration)
                 role = await renew_responder(context, token, pin, only_if_due=True)
                 service.log.info("responder-renewed", role=role)
-        except (SignerUnavailable, StoreError) as error:
+        except (SealmintError, BaseExceptionGroup) as raised:
+            error = the_sealmint_error(raised)
+            if isinstance(error, PinIncorrect):
+                raise
             service.log.error("responder-not-renewed", error=type(error).__name__, message=str(error))
-        await service.pause(LOOK_SECONDS)
+            pause = RETRY_SECONDS
+        await service.pause(pause)
