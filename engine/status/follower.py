@@ -71,13 +71,13 @@ class Follower:
             StoreError: the record or the status store failed.
         """
         self._writer = open_current(self._directory)
-        if self._writer is None or self._is_ahead(self._writer):
+        if self._writer is None:
             self.rebuild()
-
-    def _is_ahead(self, writer: StatusWriter) -> bool:
-        """Whether the store has seen entries that the feed does not have: from there on the two went different ways."""
+            return
         with self._context.store.read() as connection:
-            return last_change(connection) < writer.freshness().sequence
+            is_ahead = _is_ahead(connection, self._writer.freshness())
+        if is_ahead:
+            self.rebuild()
 
     def close(self) -> None:
         """Close the store; what was written stays."""
@@ -95,6 +95,12 @@ class Follower:
             StoreError: the record or the status store failed; the old store stays in use.
         """
         self.close()
+        try:
+            return self._build()
+        finally:
+            self._writer = open_current(self._directory)  # the new one; or, after an error, that of before
+
+    def _build(self) -> int:
         cards = 0
         began = self._now()
         with self._context.store.read() as connection:
@@ -112,13 +118,13 @@ class Follower:
                 writer.write(records, Freshness(0, began))
                 cards += len(records)
             writer.write([], Freshness(sequence, began))  # so much is known, and no more
-        self._writer = open_current(self._directory)
         return cards
 
     def step(self) -> int:
         """Take the next entries of the feed into the store; return how many there were.
 
-        With none, the store's heartbeat is renewed where it is due.
+        With none, the store's heartbeat is renewed where it is due. Where the record was put back behind the store, it
+        is built anew: the entries that come next would be missed.
 
         Raises:
             StoreError: the record or the status store failed; the store is as it was.
@@ -129,7 +135,10 @@ class Follower:
         with self._context.store.read() as connection:
             entries = changes_after(connection, before.sequence, ENTRIES_AT_ONCE)
             records = list(self._touched(connection, entries))
-        if entries or not 0 <= now - before.written_at < HEARTBEAT_SECONDS:
+            is_ahead = not entries and _is_ahead(connection, before)
+        if is_ahead:
+            self.rebuild()
+        elif entries or not 0 <= now - before.written_at < HEARTBEAT_SECONDS:
             sequence = entries[-1].sequence if entries else before.sequence
             if (
                 len(entries) == ENTRIES_AT_ONCE
@@ -200,6 +209,11 @@ class Follower:
             ],
             authority.issuer.algorithm,
         )
+
+
+def _is_ahead(connection: Connection, store: Freshness) -> bool:
+    """Whether a store has seen entries that the feed does not have: from there on the two went different ways."""
+    return last_change(connection) < store.sequence
 
 
 async def serve(service: Service) -> None:

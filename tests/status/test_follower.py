@@ -58,6 +58,10 @@ def says(ca: OcspAuthority, *states: ocsp.OCSPCertStatus, card: int = 1) -> dict
     }
 
 
+def refused(*_: object) -> None:
+    raise StoreError("the disk is full")
+
+
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 
 
@@ -197,10 +201,6 @@ def test_a_store_that_cannot_be_written_stays_as_it_was_and_is_caught_up(
     ca.pre_sign([card])
     ca.add_responder(NOW, NOW + 400 * DAY)
     write = StatusWriter.write
-
-    def refused(*_: object) -> None:
-        raise StoreError("the disk is full")
-
     monkeypatch.setattr(StatusWriter, "write", refused)
     with pytest.raises(StoreError, match="disk is full"):
         ca.follower.step()
@@ -240,6 +240,29 @@ def test_a_record_that_was_put_back_from_a_copy_is_read_anew(ca: OcspAuthority) 
     with StatusReader(ca.status_store) as reader:
         assert told(reader, ca.serials(card)[0]) is None
         assert reader.freshness().sequence == 1
+
+
+def test_a_record_that_is_put_back_under_a_follower_at_work_is_read_anew(
+    ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (card,) = ca.issue(1)
+    ca.pre_sign([card])
+    ca.follower.open()
+    ca.follower.step()
+    with ca.store.write() as connection:
+        connection.execute(delete(status_change))
+        connection.execute(update(status_change_head).values(sequence=0))
+    ca.act(card, 0, CertificateState.REVOKED)
+    with monkeypatch.context() as broken:
+        broken.setattr(StatusWriter, "write", refused)
+        with pytest.raises(StoreError, match="disk is full"):
+            ca.follower.step()
+    ca.follower.step()
+    ca.pre_sign([card])
+    assert ca.follower.step() == 1
+    ca.follower.close()
+    with StatusReader(ca.status_store) as reader:
+        assert told(reader, ca.serials(card)[0]) == says(ca, REVOKED, GOOD)
 
 
 def test_a_rebuild_in_parts_is_one_store(ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
