@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lmdb
@@ -126,13 +126,16 @@ def new_generation(directory: Path) -> Iterator[StatusWriter]:
     """Build a store beside the one in use; when the block ends without an error, readers change over to it.
 
     Generations that are no longer in use are removed: readers that still have one open keep its pages until they
-    change over.
+    change over. So are, before anything is built, those that killed rebuilds left: else each would take room from the
+    next.
 
     Raises:
         StoreError: a file cannot be made; the store in use stays.
     """
     with _files_in(directory):
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with suppress(HomeUnusable):
+        _remove_all_but(current_generation(directory))
     name = f"generation-{secrets.token_hex(6)}"
     writer = StatusWriter(directory / name)
     try:
@@ -144,8 +147,12 @@ def new_generation(directory: Path) -> Iterator[StatusWriter]:
     writer.close()
     with _files_in(directory):
         _name_current(directory, name)
-    for other in directory.glob("generation-*"):
-        if other.name != name:
+    _remove_all_but(directory / name)
+
+
+def _remove_all_but(generation: Path) -> None:
+    for other in generation.parent.glob("generation-*"):
+        if other != generation:
             shutil.rmtree(other, ignore_errors=True)
 
 

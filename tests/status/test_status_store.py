@@ -339,10 +339,13 @@ def test_a_rebuild_that_breaks_off_leaves_the_store_in_use(tmp_path: Path, reade
     assert reader.presigned(ISSUER, GOOD, NOW) is not None
 
 
-def test_what_a_killed_rebuild_left_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_what_a_killed_rebuild_left_is_removed_by_the_next_before_it_takes_room(tmp_path: Path) -> None:
     build(tmp_path, RECORDS)
+    in_use = (tmp_path / CURRENT).read_text()
     StatusWriter(tmp_path / "generation-left").close()
-    build(tmp_path, RECORDS)
+    with new_generation(tmp_path):
+        assert in_use in generations(tmp_path)
+        assert "generation-left" not in generations(tmp_path)
     (only,) = generations(tmp_path)
     assert (tmp_path / CURRENT).read_text() == only != "generation-left"
 
