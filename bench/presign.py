@@ -2,17 +2,17 @@
 
     python -m bench.presign [--cards N] [--signers N] [--sessions N] [--json FILE]
 
-A home of its own with a SoftHSM token and synthetic certificates, two to a card. Pre-signer processes sign for all of
-them; every few seconds they are stopped where they are (SIGSTOP), the raw rate of the token is measured with a C
-program on the same module and key, and they go on. Then a certificate of each of `--revoked` cards is revoked, and the
-signatures that this makes necessary are measured the same way. The time is from the first batch recorded to the last
-one stored, less the time stopped: read, laid out, recorded, signed, verified, stored, audited, durable.
+A home of its own with a SoftHSM token and synthetic certificates, two to a card. Pre-signer processes, already at work
+as `sealmint serve` has them, sign for all of them; every few seconds they are stopped where they are (SIGSTOP), the raw
+rate of the token is measured with a C program on the same module and key, and they go on. Then a certificate of each of
+`--revoked` cards is revoked, and the signatures that this makes necessary are measured the same way. The time is from
+the first batch recorded to the last one stored, less the time stopped: read, laid out, recorded, signed, verified,
+stored, audited, durable.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ from bench.synthetic_certificates import add_certificates, cards_of
 from engine.authority.context import AuthorityContext
 from engine.cli.opening import open_context
 from engine.store.schema import CertificateState, ocsp_answer, ocsp_batch, to_microseconds
-from engine.store.standings import NewStanding, change_standings, standings_of_cards
+from engine.store.standings import (
+    NewStanding,
+    cards_owed_an_answer,
+    change_standings,
+    standings_of_cards,
+)
 
 CESSATION = 5
 """cessationOfOperation (RFC 5280 section 5.3.1)."""
@@ -97,12 +103,19 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Make the home, sign for every card, revoke, sign again; return the figures."""
     sealmint("init", "--home", str(home))
     with open_context(home) as context:
-        certificates = len(add_certificates(context, options.cards))
+        certificates = 2 * options.cards
         raw = ocsp_raw_signer(context)
-        first = sign_all(context, raw, options)
+        first = sign_after(
+            context,
+            raw,
+            options,
+            partial(add_certificates, context, options.cards),
+            lambda: options.cards - counted(context)[0],
+        )
         answers = counted(context)[0]
-        revoke(context, options.revoked)
-        changed = sign_all(context, raw, options)
+        changed = sign_after(
+            context, raw, options, partial(revoke, context, options.revoked), partial(owed, context)
+        )
     figures = first.figures()
     return {
         "cards": options.cards,
@@ -130,64 +143,94 @@ def ocsp_raw_signer(context: AuthorityContext) -> RawSigner:
     )
 
 
-def sign_all(context: AuthorityContext, raw: RawSigner, options: argparse.Namespace) -> Phase:
-    """Run the signers until nothing is left to sign, with the raw rate measured in between."""
-    phase = Phase(raw=[raw_rates(raw)])
-    before = counted(context)[1]
-    began = time.time()
+def sign_after(
+    context: AuthorityContext,
+    raw: RawSigner,
+    options: argparse.Namespace,
+    change: Callable[[], object],
+    left: Callable[[], int],
+) -> Phase:
+    """Let signers that are at work meet a change of the record, and measure until they have signed all of it.
+
+    Args:
+        context: the home.
+        raw: measures the token's own rate in between.
+        options: how many signers, and the length of a slice.
+        change: makes the work, while the signers are stopped.
+        left: how many cards are without their answer.
+    """
     signers = [start_signer(context.home.path, place, options) for place in range(options.signers)]
-    stopped: list[tuple[float, float]] = []
     try:
-        while alive := [signer for signer in signers if runs(signer)]:
+        for signer in signers:
+            wait_until_signing(signer)
+        phase = Phase()
+        phase.raw.append(stop_and_measure(signers, raw, change))
+        before, cpu, began = counted(context)[1], cpu_of(signers), time.time()
+        stopped: list[tuple[float, float]] = []
+        while True:
             time.sleep(options.slice)
-            alive = [signer for signer in alive if runs(signer)]
-            if len(alive) == len(signers) and counted(context)[1] > before:
-                stopped.append(stop_and_measure(alive, raw, phase))
+            if not left():
+                break
+            start = time.time()
+            phase.raw.append(stop_and_measure(signers, raw))
+            stopped.append((start, time.time()))
+        phase.cpu_seconds = cpu_of(signers) - cpu
+        phase.signatures = counted(context)[1] - before
     finally:
         for signer in signers:
-            os.kill(signer.pid, signal.SIGKILL)  # not by its own method, which would wait for it
-            phase.cpu_seconds += cpu_of(signer)
-    if any(signer.returncode for signer in signers):
-        raise SystemExit("a signer failed")
-    phase.signatures = counted(context)[1] - before
+            signer.terminate()
+            signer.wait()
     start, end = batch_times(context, began)
     phase.seconds = end - start - sum(max(0.0, min(b, end) - max(a, start)) for a, b in stopped)
     return phase
 
 
 def start_signer(home: Path, place: int, options: argparse.Namespace) -> subprocess.Popen[bytes]:
-    """Start one pre-signer process that ends when nothing is left."""
-    command = [sys.executable, "-P", "-m", "engine.status.pre_signer", "--home", str(home), "--once"]
+    """Start one pre-signer process, as `sealmint serve` does."""
+    command = [sys.executable, "-P", "-m", "engine.status.pre_signer", "--home", str(home)]
     command += ["--share", f"{place}/{options.signers}", "--sessions", str(options.sessions)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def runs(signer: subprocess.Popen[bytes]) -> bool:
-    """Whether a signer has not ended; it is not waited for, so that its CPU time can still be asked for."""
-    return os.waitid(os.P_PID, signer.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+def wait_until_signing(signer: subprocess.Popen[bytes]) -> None:
+    """Wait until a signer has said that its sessions are open."""
+    assert signer.stderr is not None
+    for line in signer.stderr:
+        if b'"event": "signing"' in line:
+            return
+    raise SystemExit("a signer ended before it signed")
 
 
-def cpu_of(signer: subprocess.Popen[bytes]) -> float:
-    """Wait for a signer and return the CPU seconds it took."""
-    _, status, usage = os.wait4(signer.pid, 0)
-    signer.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
+def cpu_of(signers: Sequence[subprocess.Popen[bytes]]) -> float:
+    """Return the CPU seconds that the signers have taken so far (proc(5), stat: utime and stime)."""
+    used = 0
+    for signer in signers:
+        fields = Path(f"/proc/{signer.pid}/stat").read_text().rpartition(")")[2].split()
+        used += int(fields[11]) + int(fields[12])
+    return used / os.sysconf("SC_CLK_TCK")
 
 
 def stop_and_measure(
-    signers: Sequence[subprocess.Popen[bytes]], raw: RawSigner, phase: Phase
-) -> tuple[float, float]:
-    """Stop the signers, measure the raw rate, let them go on; return when they stood."""
-    start = time.time()
-    try:
+    signers: Sequence[subprocess.Popen[bytes]], raw: RawSigner, meanwhile: Callable[[], object] | None = None
+) -> dict[str, float]:
+    """Stop the signers, measure the raw rate, let them go on; return the rates.
+
+    A slice in which one of them holds a lock of SoftHSM's is measured again a little later.
+    """
+    while True:
         for signer in signers:
-            os.kill(signer.pid, signal.SIGSTOP)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # one of them holds a lock of SoftHSM's
-            phase.raw.append(raw_rates(raw))
-    finally:
-        for signer in signers:
-            os.kill(signer.pid, signal.SIGCONT)
-    return start, time.time()
+            signer.send_signal(signal.SIGSTOP)
+        try:
+            if meanwhile is not None:
+                meanwhile()
+                meanwhile = None
+            return raw_rates(raw)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            for signer in signers:
+                signer.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
 
 
 def counted(context: AuthorityContext) -> tuple[int, int]:
@@ -196,6 +239,12 @@ def counted(context: AuthorityContext) -> tuple[int, int]:
         answers = connection.execute(select(func.count()).select_from(ocsp_answer)).scalar_one()
         octets = connection.execute(select(func.sum(func.length(ocsp_batch.c.digests)))).scalar_one() or 0
     return answers, octets // 32
+
+
+def owed(context: AuthorityContext) -> int:
+    """Return whether cards are owed an answer: 0 when not."""
+    with context.store.read() as connection:
+        return len(cards_owed_an_answer(connection, 1))
 
 
 def batch_times(context: AuthorityContext, after: float) -> tuple[float, float]:

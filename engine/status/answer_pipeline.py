@@ -23,8 +23,8 @@ from engine.errors import TokenError
 from engine.pkcs11.lanes import Lane
 from engine.status.pre_signing import AnswerBatch, PreSigning
 
-BATCH = 256
-"""Answers that are committed together (bench.presign: larger batches gain nothing, smaller ones cost commits)."""
+BATCH = 512
+"""Answers that are committed together (bench.presign: 256 cost 26 µs an answer more, 1,024 only 2 less)."""
 
 URGENT_POLL_SECONDS = 0.1
 """Between two looks for changed cards: half of it is what a change waits on average (bench.ocsp, propagation)."""
