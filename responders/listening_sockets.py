@@ -23,6 +23,12 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+UNTAKEN_MILLISECONDS = 60_000
+"""How long a client may take nothing at all of what is sent to it until the kernel breaks the connection
+(TCP_USER_TIMEOUT of tcp(7), which accepted sockets take over). A guess. The listener has a closer limit of its own;
+hypercorn sends behind a shield, so that nothing else would ever end the sending."""
+
+
 def listen(address: tuple[str, int], count: int, opened: ExitStack) -> list[socket.socket]:
     """Listen at an address with several sockets, among which the kernel divides the connections (SO_REUSEPORT).
 
@@ -52,6 +58,7 @@ def listen(address: tuple[str, int], count: int, opened: ExitStack) -> list[sock
             listening = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MILLISECONDS)
             listening.bind(sockets[0].getsockname() if sockets else found)
             listening.setblocking(False)
             sockets.append(listening)
