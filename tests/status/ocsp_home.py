@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,20 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from sqlalchemy import func, select
 
 from engine.clock import SystemClock
 from engine.store.database import Store, open_store
 from engine.store.schema import (
     CertificateState,
-    card_status_revision,
-    ocsp_answer,
-    ocsp_batch,
     to_microseconds,
 )
 from engine.store.standings import NewStanding, change_standings, standings_of_cards
 from engine.store.status_changes import ChangeKind, append_changes
-from tests.cli.prepared_home import COMPANIES, ROOT, PreparedHome, environment, kill, wait_until
+from tests.cli.prepared_home import COMPANIES, ROOT, SAFETY_NET, PreparedHome, environment, kill
 from tests.issuance.signature_account import Account, account_of
 from tests.judges.program import tell
 from tests.status.ocsp_authority import REASONS
@@ -33,6 +30,7 @@ from tests.store.plans import complete_unit, lease, reserve_unit
 from tests.store_fixture import store_url
 
 UNITS = 15
+_RUN = "module.run_service('service', module.serve, getattr(module, 'add_arguments', lambda parser: None))"
 
 
 def issue(home: PreparedHome) -> None:
@@ -78,8 +76,14 @@ class RunningService:
         return any(line["event"] == event for line in self.said)
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
-        """Wait until something is so; False when the process ended before it was."""
-        return wait_until(condition, self.process)
+        """Look now and then until something is so; False when the process ended before it was."""
+        bound = time.monotonic() + SAFETY_NET
+        while not condition():
+            if self.process.poll() is not None:
+                return condition()
+            assert time.monotonic() < bound, f"waited in vain; it said {self.said}"
+            time.sleep(0.01)
+        return True
 
     def kill(self) -> None:
         """Send SIGKILL, and wait until it is gone."""
@@ -109,10 +113,23 @@ class OcspHome:
     # ---- processes ----
 
     @contextmanager
-    def service(self, module: str, *arguments: object) -> Iterator[RunningService]:
-        """Start `engine.status.MODULE`, held by a pipe; it is killed when the block ends."""
+    def service(
+        self, module: str, *arguments: object, settings: dict[str, float] | None = None
+    ) -> Iterator[RunningService]:
+        """Start `engine.status.MODULE`, held by a pipe; it is killed when the block ends.
+
+        Args:
+            module: one of the service processes.
+            arguments: beside the home.
+            settings: constants of the module that a test cannot wait for.
+        """
         log = self.path / f"{module}.log"
-        command = [sys.executable, "-P", "-m", f"engine.status.{module}", "--home", str(self.path)]
+        run = ["-m", f"engine.status.{module}"]
+        if settings is not None:
+            changes = [f"module.{name} = {value}" for name, value in settings.items()]
+            text = [f"import engine.status.{module} as module", *changes, _RUN]
+            run = ["-c", "\n".join(text)]
+        command = [sys.executable, "-P", *run, "--home", str(self.path)]
         with (
             log.open("wb") as said,
             subprocess.Popen(
@@ -152,21 +169,20 @@ class OcspHome:
 
     def answered(self) -> int:
         """How many cards have an answer that is none older than their status."""
-        owed = select(card_status_revision.c.card_id).where(
-            card_status_revision.c.answered < card_status_revision.c.revision
+        return self.home.number(
+            "SELECT count(*) FROM ocsp_answer WHERE card_id NOT IN"
+            " (SELECT card_id FROM card_status_revision WHERE answered < revision)"
         )
-        with opened(self.home) as store, store.read() as connection:
-            count = select(func.count()).select_from(ocsp_answer).where(ocsp_answer.c.card_id.not_in(owed))
-            return int(connection.execute(count).scalar_one())
 
     def is_all_answered(self) -> bool:
         return self.answered() == COMPANIES
 
     def batches(self) -> list[tuple[bool, int, bool]]:
         """Of each batch: whether it was urgent, its answers, whether it was completed."""
-        with opened(self.home) as store, store.read() as connection:
-            rows = connection.execute(select(ocsp_batch).order_by(ocsp_batch.c.id)).all()
-        return [(row.urgent, len(row.digests) // 32, row.completed_at is not None) for row in rows]
+        rows = self.home.query(
+            "SELECT urgent, length(digests) / 32, completed_at FROM ocsp_batch ORDER BY id"
+        )
+        return [(bool(urgent), answers, completed_at is not None) for urgent, answers, completed_at in rows]
 
     def accounted(self) -> Account:
         """Account for every signature; there must be none without its reason."""

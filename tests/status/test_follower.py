@@ -404,7 +404,7 @@ EVENTS = st.tuples(st.sampled_from(4 * _KINDS + _RARER), st.integers(0, 59), st.
 
 @settings(
     derandomize=True,
-    max_examples=20,
+    max_examples=15,
     deadline=None,
     database=None,
     phases=[Phase.generate],  # an example takes a quarter of a second: to shrink one takes minutes

@@ -46,7 +46,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stood(home: OcspHome) -> None:
     with following(home):
         pass  # it built the store, and was killed
     with StatusReader(home.status_store) as reader:
-        for _ in range(4):
+        for _ in range(3):
             with following(home) as follower:
                 for _ in range(chance.randint(1, 12)):
                     state = chance.choice(list(CertificateState))
@@ -76,25 +76,11 @@ def test_a_withdrawal_needs_no_token(home: OcspHome) -> None:
         assert standing.state is CertificateState.REVOKED
 
 
-def test_a_second_one_is_refused(home: OcspHome) -> None:
-    with following(home), home.service("follower") as second:
-        assert second.process.wait() == IN_USE
-        assert "another process is at work here" in second.said[-1]["message"]
-
-
-def test_a_rebuild_is_refused_while_a_follower_is_at_work(home: OcspHome) -> None:
+def test_it_is_alone_at_the_store(home: OcspHome) -> None:
+    """Neither a second one nor a rebuild may take the store away from under it."""
     with following(home):
-        refused = home.home.look("ocsp", "rebuild", code=IN_USE)
-    assert refused.error["error"] == "HomeUnusable"
+        with home.service("follower") as second:
+            assert second.process.wait() == IN_USE
+            assert "another process is at work here" in second.said[-1]["message"]
+        assert home.home.look("ocsp", "rebuild", code=IN_USE).error["error"] == "HomeUnusable"
     assert home.home.look("ocsp", "rebuild").json["cards"] == COMPANIES
-
-
-@pytest.mark.parametrize("way", ["SIGTERM", "its starter is gone"])
-def test_it_stops_when_it_is_told(home: OcspHome, way: str) -> None:
-    with following(home) as follower:
-        if way == "SIGTERM":
-            assert follower.stop() == 0
-        else:
-            assert follower.process.stdin is not None
-            follower.process.stdin.close()
-            assert follower.process.wait() == 0

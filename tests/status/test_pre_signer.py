@@ -21,8 +21,8 @@ from tests.status.ocsp_home import OcspHome
 
 SEED = 20261123
 DEVICE_REMOVED, PIN_INCORRECT, TOKEN_NOT_PRESENT = 0x32, 0xA0, 0xE0
-FAILED = 7
-"""Exit code of what the token refused."""
+WRONG_PIN = 14
+"""Exit code that nobody answers by starting it again."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_killed_at_any_moment_everything_is_accounted_for_and_signed_in_the_end(
     chance = random.Random(SEED)
     home.home.hsm.latency("C_Sign", 4_000)
     killed = 0
-    for _ in range(5):
+    for _ in range(4):
         signed = home.home.log_lines + chance.randint(1, 25)
         with home.service("pre_signer", "--once") as signer:
             if signer.wait_until(lambda signed=signed: home.home.log_lines >= signed):  # type: ignore[misc]  # mypy does not see the default
@@ -122,14 +122,14 @@ def test_a_wrong_pin_is_tried_once(home: OcspHome) -> None:
     home.home.hsm.fail_one_in("C_Login", PIN_INCORRECT, 1)
     before = len(home.home.hsm.calls("C_Login"))
     with home.service("pre_signer") as signer:
-        assert signer.process.wait() == FAILED
+        assert signer.process.wait() == WRONG_PIN
         assert signer.said[-1]["error"] == "PinIncorrect"
     assert len(home.home.hsm.calls("C_Login")) == before + 1
 
 
 def test_a_second_signer_of_a_share_waits(home: OcspHome) -> None:
     lease(home, datetime.now(UTC) + timedelta(days=1))
-    with home.service("pre_signer", "--once") as signer:
+    with home.service("pre_signer") as signer:
         assert signer.wait_until(lambda: signer.has_said("another-signs"))
         assert signer.stop() == 0
     assert home.answered() == 0
@@ -142,11 +142,32 @@ def test_a_second_signer_of_a_share_waits(home: OcspHome) -> None:
     assert home.is_all_answered()
 
 
+def test_until_nothing_is_left_also_where_another_signs(home: OcspHome) -> None:
+    home.home.hsm.latency("C_Sign", 20_000)
+    before = home.home.log_lines
+    with home.service("pre_signer") as signer:
+        assert signer.wait_until(lambda: signer.has_said("signing"))
+        assert home.pre_sign() == 0
+        assert home.is_all_answered()
+    assert {one.process for one in home.home.hsm.signatures()[before:]} == {signer.process.pid}
+
+
+def test_a_signer_that_lost_its_lease_leaves_the_share(home: OcspHome) -> None:
+    """It was stopped for so long that another host took over."""
+    with home.service("pre_signer", settings={"LEASE_SECONDS": 1.5}) as signer:
+        assert signer.wait_until(home.is_all_answered)
+        lease(home, datetime.now(UTC) + timedelta(days=1))
+        assert signer.wait_until(lambda: signer.has_said("lease-lost") and signer.has_said("another-signs"))
+        home.act(1, 0, CertificateState.HELD)
+        assert signer.stop() == 0
+    assert home.answered() == COMPANIES - 1
+
+
 def lease(home: OcspHome, until: datetime) -> None:
     """Let another host have the share."""
     with closing(sqlite3.connect(home.path / "store.sqlite", timeout=60)) as connection, connection:
         connection.execute(
-            "INSERT OR REPLACE INTO lease (name, holder, fence, until) VALUES ('pre-signing/0/1', 'another', 1, ?)",
+            "INSERT OR REPLACE INTO lease (name, holder, fence, until) VALUES ('pre-signing/0/1', 'another', 99, ?)",
             (int(until.timestamp() * 1_000_000),),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.status import pre_signer
 from tests.cli.prepared_home import PreparedHome, copy_of
 from tests.status.ocsp_home import OcspHome
 
@@ -81,7 +83,11 @@ def test_a_clock_before_the_newest_record_stops_it_at_once(home: OcspHome) -> No
         assert service.process.wait() == CLOCK_WRONG
 
 
-@pytest.mark.parametrize("share", ["2/2", "0/0", "a/b"])
-def test_a_share_that_there_is_not_is_wrong_usage(home: OcspHome, share: str) -> None:
-    with home.service("pre_signer", f"--share={share}") as signer:
-        assert signer.process.wait() == USAGE
+@pytest.mark.parametrize("share", ["2/2", "-1/2", "0/0", "1", "a/b"])
+def test_a_share_that_there_is_not_is_wrong_usage(share: str) -> None:
+    parser = argparse.ArgumentParser()
+    pre_signer.add_arguments(parser)
+    assert parser.parse_args(["--share=1/2"]).share == (1, 2)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([f"--share={share}"])
+    assert ended.value.code == USAGE
