@@ -297,7 +297,10 @@ def test_plan_whose_record_cannot_be_written_does_not_exist(desk: Desk) -> None:
     with pytest.raises(StoreError, match="audit record could not be written"):
         desk.plan(rows, desk.cards_for(rows))
     left = {name: rows for name, rows in desk.contents().items() if rows}
-    assert set(left) == {"crl_partition", "status_change_head"}  # the head of the feed is there from the first
+    assert set(left) == {
+        "crl_partition",
+        "status_change_head",
+    }  # the head of the feed is there from the first
 
 
 def test_entities_are_planned_in_the_order_of_their_numbers(desk: Desk) -> None:
