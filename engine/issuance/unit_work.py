@@ -31,6 +31,7 @@ from engine.store.certificates import (
 )
 from engine.store.database import Store
 from engine.store.schema import crl_partition, to_microseconds
+from engine.store.standings import raise_revisions_of_unit
 from engine.store.status_changes import ChangeKind, append_changes
 from engine.store.work_units import Lease, mark_completed, mark_reserved
 from engine.x509.certificate import verifier
@@ -242,6 +243,7 @@ class UnitWork:
             record_failures(connection, unit.lease.unit_id, failed, self._clock.now())
             if signed:  # every responder host learns of them from the feed
                 append_changes(connection, ChangeKind.ISSUED, [unit.lease.unit_id], self._clock.now())
+                raise_revisions_of_unit(connection, unit.lease.unit_id, self._clock.now())
             append_record(
                 connection,
                 self._clock,

@@ -28,7 +28,6 @@ from engine.errors import (
 )
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
-from engine.pkcs11.session_pool import PoolExhausted
 from engine.pkcs11.token import Token
 from engine.status.answer_pipeline import BATCH, AnswerPipeline, UrgentAnswerPipeline
 from engine.status.pre_signing import PreSigning
@@ -65,7 +64,7 @@ async def serve(service: Service) -> None:
                 return
         except (SealmintError, BaseExceptionGroup) as raised:
             error = the_sealmint_error(raised)
-            if service.arguments.once or isinstance(error, SignerFailed | PoolExhausted):
+            if service.arguments.once or isinstance(error, SignerFailed):
                 raise
             if trio.current_time() - began > LONGEST_PAUSE_SECONDS:  # it had worked
                 pause = FIRST_PAUSE_SECONDS

@@ -32,7 +32,7 @@ def take_lease(
     Args:
         connection: a writing transaction.
         name: what is leased, such as `crl/3` or `pre-signing`.
-        holder: who takes it, unique for each process.
+        holder: who takes it: a process, or a home of a host where a lock lets only one of its processes ask.
         now: the time against which the old lease is judged.
         until: when the lease ends; from that very moment on it is free.
 

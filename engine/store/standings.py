@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from engine.store.bulk_append import append
-from engine.store.bulk_select import ASKED_AT_ONCE as ASKED_AT_ONCE
 from engine.store.bulk_select import rows_of
 from engine.store.schema import (
     CertificateState,
@@ -168,6 +167,20 @@ _RAISE = text("""
 def _raise_revisions(connection: Connection, card_ids: Sequence[int], changed_at: datetime) -> None:
     moment = to_microseconds(changed_at)
     connection.execute(_RAISE, [{"card_id": card_id, "changed_at": moment} for card_id in card_ids])
+
+
+_RAISE_OF_UNIT = text("""
+    UPDATE card_status_revision SET revision = revision + 1, changed_at = :changed_at
+    WHERE card_id IN (SELECT card_id FROM item WHERE unit_id = :unit_id)
+""")
+
+
+def raise_revisions_of_unit(connection: Connection, unit_id: int, changed_at: datetime) -> None:
+    """Let an answer be owed for the cards of a unit whose status ever changed: they have got a further certificate.
+
+    An answer that was being signed for such a card does not cover it, and must not count as its answer.
+    """
+    connection.execute(_RAISE_OF_UNIT, {"unit_id": unit_id, "changed_at": to_microseconds(changed_at)})
 
 
 def cards_owed_an_answer(connection: Connection, limit: int, share: tuple[int, int] = (0, 1)) -> list[int]:
