@@ -26,7 +26,12 @@ from engine.status.pre_signing import AnswerBatch, PreSigning
 from engine.status.status_store import CARDS, META, PARTIES, SERIALS, current_generation, open_environment
 from engine.store.database import Store
 from engine.store.schema import CertificateState, authority_certificate, item, to_microseconds
-from engine.store.standings import NewStanding, change_standings, standings_of_cards
+from engine.store.standings import (
+    NewStanding,
+    change_standings,
+    raise_revisions_of_unit,
+    standings_of_cards,
+)
 from engine.store.status_changes import ChangeKind, append_changes
 from engine.store.work_units import lease_next
 from tests.status.crl_authority import authority, ca_certificate, ca_key
@@ -159,8 +164,10 @@ class OcspAuthority:
             return False
         reserve_unit(self.store, held)
         complete_unit(self.store, held, not_after=not_after)
+        now = self.clock.now()
         with self.store.write() as connection:
-            append_changes(connection, ChangeKind.ISSUED, [held.unit_id], self.clock.now())
+            append_changes(connection, ChangeKind.ISSUED, [held.unit_id], now)
+            raise_revisions_of_unit(connection, held.unit_id, now)
         return True
 
     def issue(self, cards: int, *, not_after: datetime = NOT_AFTER) -> list[int]:

@@ -170,11 +170,14 @@ def test_a_heartbeat_comes_when_it_is_due(ca: OcspAuthority) -> None:
     ca.follower.close()
 
 
+@pytest.mark.parametrize(
+    ("bound", "value"), [("ENTRIES_AT_ONCE", 2), ("CARDS_IN_A_STEP", 2 * follower.CARDS_OF_A_BATCH)]
+)
 def test_while_entries_wait_the_store_is_no_newer_than_the_last_one_taken(
-    ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch
+    ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     """Relying parties get no answer from a host that cannot know of withdrawals."""
-    monkeypatch.setattr(follower, "ENTRIES_AT_ONCE", 2)
+    monkeypatch.setattr(follower, bound, value)
     ca.follower.open()
     begun = int(ca.clock.now().timestamp())
     for _ in range(5):
@@ -317,7 +320,14 @@ class Events:
             self.ca.plan(1, unit_size=place + 1)
             self.ca.issue_next()
         for card in self.ca.cards():
-            for serial in self.serials(card):
+            serials = self.serials(card)
+            if (
+                card in self.worth
+                and len(self.worth[card]) > 1
+                and not self.worth[card][-1].keys() >= set(serials)
+            ):
+                self.worth[card].append(self.worth[card][-1].copy())
+            for serial in serials:
                 for revision in self.worth[card]:  # whenever it was, it was good
                     revision.setdefault(serial, 0)
 

@@ -124,7 +124,7 @@ def test_a_card_is_new_again_when_it_gets_a_further_certificate(ca: OcspAuthorit
     assert work.new(None).cards == []
 
 
-def test_a_card_that_was_over_is_new_with_a_further_certificate(ca: OcspAuthority) -> None:
+def test_a_card_that_was_over_is_owed_an_answer_with_a_further_certificate(ca: OcspAuthority) -> None:
     ca.plan(1, unit_size=1)
     ca.issue_next(not_after=NOW + DAY)
     ca.act(1, 0, CertificateState.HELD)
@@ -132,9 +132,22 @@ def test_a_card_that_was_over_is_new_with_a_further_certificate(ca: OcspAuthorit
     ca.clock.move(2 * DAY)
     assert ca.work().prepare([1], urgent=False) is None
     ca.issue_next()
-    assert ca.work().new(None).cards == [1]
+    assert ca.work().owed(10) == [1]
     ca.pre_sign([1])
     assert heads(ca)[1].covered == 0b10
+
+
+def test_an_answer_that_does_not_cover_a_further_certificate_does_not_count(ca: OcspAuthority) -> None:
+    """It was being signed when the certificate came."""
+    ca.plan(1, unit_size=1)
+    ca.issue_next()
+    ca.act(1, 0, CertificateState.HELD)
+    work = ca.work()
+    narrow = prepared(work, [1])
+    ca.issue_next()
+    ca.pre_sign([1], urgent=True)
+    assert work.complete(narrow, ca.sign(narrow)) == 0
+    assert (heads(ca)[1].covered, owed(ca)) == (0b11, [])
 
 
 def test_the_feed_is_read_in_parts(ca: OcspAuthority) -> None:
