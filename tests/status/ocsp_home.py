@@ -121,12 +121,15 @@ class OcspHome:
         Args:
             module: one of the service processes.
             arguments: beside the home.
-            settings: constants of the module that a test cannot wait for.
+            settings: constants to change, by their modules below engine.status: what a test cannot wait for.
         """
         log = self.path / f"{module}.log"
         run = ["-m", f"engine.status.{module}"]
         if settings is not None:
-            changes = [f"module.{name} = {value}" for name, value in settings.items()]
+            changes = []
+            for name, value in settings.items():
+                changes.append(f"import engine.status.{name.partition('.')[0]}")
+                changes.append(f"engine.status.{name} = {value}")
             text = [f"import engine.status.{module} as module", *changes, _RUN]
             run = ["-c", "\n".join(text)]
         command = [sys.executable, "-P", *run, "--home", str(self.path)]

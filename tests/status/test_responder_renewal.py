@@ -149,7 +149,7 @@ def test_old_answers_keep_the_old_certificate_and_new_ones_have_the_new(
 
 
 def test_a_signer_at_work_changes_over(home: OcspHome) -> None:
-    with home.service("pre_signer", settings={"RESPONDER_CHECK_SECONDS": 0.1}) as signer:
+    with home.service("pre_signer", settings={"pre_signer.RESPONDER_CHECK_SECONDS": 0.1}) as signer:
         assert signer.wait_until(home.is_all_answered)
         home.home.sealmint("ocsp", "renew-responder", "--now")
         assert signer.wait_until(lambda: signer.has_said("responder-changed"))
