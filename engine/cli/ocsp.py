@@ -160,15 +160,15 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             responders = ocsp_responders(connection, context.authority.issuer.algorithm)
             end = last_change(connection)
         in_charge = responder_in_charge(responders, now)
-        with StatusReader(Path(context.configuration.ocsp.status_store)) as reader:
-            behind = end - reader.freshness().sequence
+        position = _position(Path(context.configuration.ocsp.status_store))
     document = {
         **counts._asdict(),
         "responder": None if in_charge is None else in_charge.role.role,
         "responder_not_after": None
         if in_charge is None
         else in_charge.not_after.astimezone(TAIPEI).isoformat(),
-        "status_store_behind": behind,
+        # Entries of the change feed; nothing where this host has no copy.
+        "status_store_behind": None if position < 0 else end - position,
     }
     answer(document, as_json)
 

@@ -14,7 +14,7 @@ from tests.status import ocsp_home
 from tests.status.ocsp_home import OcspHome
 
 DEVICE_REMOVED = 0x32
-HOME_UNUSABLE, TOKEN_FAILED = 5, 7
+HOME_UNUSABLE, TOKEN_FAILED, STORE_FAILED = 5, 7, 9
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,18 @@ def test_presign_fails_when_the_token_does(ocsp: OcspHome) -> None:
     assert answer.error["error"] == "TokenError"
     status = ocsp.home.look("ocsp", "status").json
     assert (status["cards"], status["answered"]) == (COMPANIES, 0)
+
+
+def test_status_without_a_copy_on_this_host(ocsp: OcspHome) -> None:
+    status = ocsp.home.look("ocsp", "status").json
+    assert (status["cards"], status["status_store_behind"]) == (COMPANIES, None)
+    damaged = ocsp.status_store / "generation-1"
+    damaged.mkdir(parents=True)
+    (damaged / "data.mdb").write_bytes(bytes(65_536))
+    (ocsp.status_store / "CURRENT").write_text(damaged.name)
+    assert ocsp.home.look("ocsp", "status", code=STORE_FAILED).error["place"] == str(damaged)
+    assert ocsp.home.look("ocsp", "rebuild").json["cards"] == COMPANIES
+    assert ocsp.home.look("ocsp", "status").json["status_store_behind"] == 0
 
 
 def test_presign_beside_a_follower_waits_until_it_has_come_so_far(ocsp: OcspHome) -> None:
