@@ -138,7 +138,7 @@ def fill(directory: Path, authority: SyntheticAuthority, certificates: int, seed
         [ResponderCertificate(RESPONDER, 0, authority.responder_certificate, True)],
         ALGORITHM,
     )
-    fresh = Freshness(1, now + 24 * 3600)  # ahead: nobody follows here
+    fresh = Freshness(1, now)
     with new_generation(directory) as writer, ProcessPoolExecutor(os.cpu_count()) as processes:
         first = 1
         for records in processes.map(_signed_batch, [authority] * len(batches), batches):

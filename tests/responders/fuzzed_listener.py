@@ -26,7 +26,13 @@ from responders.ocsp_http import OcspHttp
 from tests.judges.toy_authority import ToyAuthority
 from tests.responders.bad_requests import bad_requests
 from tests.responders.stand_ins import PATH
-from tests.responders.synthetic_status import CARDS, NEVER_ISSUED, SyntheticStatus, configuration
+from tests.responders.synthetic_status import (
+    CARDS,
+    NEVER_ISSUED,
+    NOBODY_FOLLOWS,
+    SyntheticStatus,
+    configuration,
+)
 
 STATUSES = frozenset({b"100", b"200", b"304", b"400", b"404", b"405", b"413", b"431", b"501"})
 """What a client may be told; 501 is for a wish to leave HTTP/1.1 in the middle of a pipeline."""
@@ -41,7 +47,9 @@ async def fuzz(status: SyntheticStatus, requests: int, seed: int) -> Counter[str
     serials = [one.serial for certificates, _ in CARDS.values() for one in certificates] + [NEVER_ISSUED]
     statuses: Counter[str] = Counter()
     with StatusReader(status.directory) as reader:
-        responder = OcspResponder(reader, configuration(live_signer=None), SystemClock(), None)
+        responder = OcspResponder(
+            reader, configuration(live_signer=None, stale_seconds=NOBODY_FOLLOWS), SystemClock(), None
+        )
         http = OcspHttp(responder, whole_seconds(SystemClock()), max_age=300, path=PATH)
         for pieces in islice(bad_requests(seed, serials, status.issuer), requests):
             for told in _STATUS_LINE.findall(await _told(http, pieces)):
@@ -87,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         status = SyntheticStatus(Path(directory), ToyAuthority())
-        status.build(written_at=2**40)
+        status.build()
         trio.run(fuzz, status, options.requests // 10, options.seed)
         before = resident_octets()
         statuses = trio.run(fuzz, status, options.requests, options.seed + 1)

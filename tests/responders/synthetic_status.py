@@ -48,6 +48,10 @@ def der_of(holder: Holder) -> bytes:
     return holder.certificate.public_bytes(Encoding.DER)
 
 
+NOBODY_FOLLOWS = 2**41
+"""As `[ocsp].stale_seconds`: the store counts as current though nobody keeps it up."""
+
+
 def configuration(**ocsp: object) -> Configuration:
     """Settings as they are by default, but for some of `[ocsp]`."""
     return Configuration.model_validate({"token": {"module": "/none", "label": "none"}, "ocsp": ocsp})

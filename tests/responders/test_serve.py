@@ -22,7 +22,7 @@ from responders.supervisor import Supervisor
 from tests.judges.toy_authority import ToyAuthority
 from tests.responders.listener_client import Client, post
 from tests.responders.ocsp_requests import plain
-from tests.responders.synthetic_status import GOOD, SyntheticStatus
+from tests.responders.synthetic_status import GOOD, NOBODY_FOLLOWS, SyntheticStatus
 
 STAND_IN = """
 import os, signal, sys
@@ -242,9 +242,10 @@ def test_several_sockets_share_a_port_that_nobody_else_gets() -> None:
 def host(tmp_path: Path) -> SyntheticStatus:
     """A home with nothing but a configuration and a status store: all that a listener needs."""
     status = SyntheticStatus(tmp_path / "status-store", ToyAuthority())
-    status.build(written_at=2**40)  # nobody follows here
+    status.build()
     (tmp_path / "sealmint.toml").write_text(
         '[token]\nmodule = "/none"\nlabel = "none"\n[ocsp]\nnonce = "ignore"\n'
+        f"stale_seconds = {NOBODY_FOLLOWS}\n"
     )
     return status
 
