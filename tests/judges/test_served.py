@@ -56,7 +56,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             change_statuses(home)
             home.sealmint("crl", "publish")
             assert wait_until(lambda: is_signed_ahead(served, TRUTH), running.process)
+            assert wait_until(lambda: answers_live(served), running.process)
             yield served
+
+
+def answers_live(served: Served) -> bool:
+    """Whether each front has found the live signer, which may have started after it."""
+    card = served.home.cards["accepted"]
+    return all(openssl_ocsp.ask(served.address(front), card, nonce=True) == [GOOD, GOOD] for front in FRONTS)
 
 
 def is_signed_ahead(served: Served, truth: Mapping[str, Verdict]) -> bool:
