@@ -31,7 +31,8 @@ def ocsp(issued_home: OcspHome, tmp_path: Path) -> OcspHome:
 
 
 def test_presign_signs_everything_and_fills_the_status_store(ocsp: OcspHome) -> None:
-    document = ocsp.home.sealmint("ocsp", "presign").json
+    ocsp.act(4, 1, CertificateState.REVOKED)
+    document = ocsp.home.sealmint("ocsp", "presign", "--sessions", 2).json
     assert document == {"cards": COMPANIES, "answered": COMPANIES, "owed": 0, "due": 0}
     status = ocsp.home.look("ocsp", "status").json
     assert (status["answered"], status["owed"], status["responder"]) == (COMPANIES, 0, "ocsp")
@@ -41,8 +42,7 @@ def test_presign_signs_everything_and_fills_the_status_store(ocsp: OcspHome) -> 
     said = run_here("ocsp", "status", "--home", ocsp.path).out  # to people
     lines = dict(line.rsplit(maxsplit=1) for line in said.splitlines() if line.strip())
     assert (lines["cards"], lines["owed"], lines["status store behind"]) == (str(COMPANIES), "1", "1")
-    assert ocsp.home.sealmint("ocsp", "presign", "--signers", 1, "--sessions", 2).json["owed"] == 0
-    assert ocsp.batches()[-1] == (True, 1, True)
+    assert sorted({urgent for urgent, _, _ in ocsp.batches()}) == [False, True]
     ocsp.accounted()
 
 
