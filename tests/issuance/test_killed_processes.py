@@ -126,7 +126,7 @@ def test_supervisors_killed_at_random(home: PreparedHome) -> None:
             if not alone:
                 home.hsm.reset()
             code = process.wait(SAFETY_NET)
-            # SoftHSM, while workers without a supervisor still use its files, may refuse to open; the next start will do.
+            # SoftHSM, while workers without a supervisor still use its files, may refuse; the next start will do.
             refused += code == SignerUnavailable.exit_code
             assert code in {0, -9, SignerUnavailable.exit_code}
             assert refused <= 3
