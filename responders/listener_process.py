@@ -15,13 +15,14 @@ from pathlib import Path
 
 import trio
 
+from engine.authority.configured_profiles import configured_profiles
 from engine.clock import SystemClock
 from engine.config import load_configuration
 from engine.errors import ConfigurationInvalid, SealmintError, the_sealmint_error
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.ocsp_listener import Limits, OcspListener
-from responders.opening import configured_profiles, open_ocsp
+from responders.opening import open_ocsp
 
 OTHER_DESCRIPTORS = 64
 """File descriptors besides those of connections. A guess."""

@@ -13,7 +13,7 @@ from engine.clock import Clock
 from engine.config import Configuration
 from engine.errors import HomeUnusable
 from engine.status.status_store import StatusReader
-from engine.x509.profiles import ProfileSet, load_profiles
+from engine.x509.profiles import ProfileSet
 from responders.http_times import whole_seconds
 from responders.live_signing.client import open_live_signer
 from responders.ocsp_answer import OcspResponder
@@ -38,12 +38,6 @@ async def wait_for_status_store(configuration: Configuration, stop: trio.Event) 
                 raise
             with trio.move_on_after(LOOK_AGAIN_SECONDS):
                 await stop.wait()
-
-
-def configured_profiles(configuration: Configuration) -> ProfileSet:
-    """Load the configured profiles."""
-    path = configuration.x509.profiles
-    return load_profiles(Path(path) if path else None)
 
 
 def path_of(url: str) -> str:

@@ -15,6 +15,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
+from engine.authority.configured_profiles import configured_profiles
 from engine.authority.role_certificates import load_authority
 from engine.clock import SystemClock
 from engine.config import load_configuration
@@ -24,7 +25,7 @@ from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.app import Pages, crl_paths, make_app
 from responders.authority_documents import authority_documents
-from responders.opening import configured_profiles, open_ocsp, path_of
+from responders.opening import open_ocsp, path_of
 from responders.readiness import Readiness
 from responders.request_reader import HEADER_OCTETS
 

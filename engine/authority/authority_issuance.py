@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, update
 from engine.algorithms import SignatureAlgorithm
 from engine.audit.events import Event
 from engine.audit.log import append_record
+from engine.authority.configured_profiles import configured_profiles
 from engine.authority.signing import AUTHORITY_ALGORITHM, Sign, open_signer
 from engine.clock import Clock
 from engine.config import Configuration
@@ -32,7 +33,7 @@ from engine.x509.authority_certificates import authority_tbs
 from engine.x509.certificate import assemble, verifier
 from engine.x509.issuer import Issuer, key_identifier
 from engine.x509.names import authority_subject_der
-from engine.x509.profiles import ProfileSet, load_profiles
+from engine.x509.profiles import ProfileSet
 from engine.x509.serial_numbers import SerialNumbers
 from engine.x509.validity import validity_for
 
@@ -70,8 +71,7 @@ class AuthorityIssuance:
         labels = {ROOT: keys.development_root, "ca": keys.ca} | {
             role: getattr(keys, role) for role in _SERVANTS
         }
-        path = self.configuration.x509.profiles
-        profiles = load_profiles(Path(path) if path else None)
+        profiles = configured_profiles(self.configuration)
         algorithm = self.configuration.x509.signature_algorithm
         references = [KeyReference(keys.development_root), KeyReference(keys.ca)]
         async with open_signer(self.home, self.configuration, self.token, self.pin, references) as signer:
@@ -95,8 +95,7 @@ class AuthorityIssuance:
 
         Killed at any point, it is finished by calling it again.
         """
-        path = self.configuration.x509.profiles
-        profiles = load_profiles(Path(path) if path else None)
+        profiles = configured_profiles(self.configuration)
         algorithm = self.configuration.x509.signature_algorithm
         ca = KeyReference(self.configuration.keys.ca)
         async with open_signer(self.home, self.configuration, self.token, self.pin, [ca]) as signer:

@@ -16,7 +16,6 @@ from engine.home import Home
 from engine.issuance.run_context import RunContext
 from engine.store.database import Store, open_store
 from engine.store.migration import current_revision, newest_revision
-from engine.x509.profiles import ProfileSet, load_profiles
 
 
 @contextmanager
@@ -50,12 +49,6 @@ def open_migrated(home: Home, configuration: Configuration) -> Store:
         with home.lock("home", "migrating the store"):
             migrate_and_record(store, SystemClock(), actor())
     return store
-
-
-def profiles_of(configuration: Configuration) -> ProfileSet:
-    """Load the configured profiles."""
-    path = configuration.x509.profiles
-    return load_profiles(Path(path) if path else None)
 
 
 def actor() -> str:

@@ -14,9 +14,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Row
 
+from engine.authority.configured_profiles import configured_profiles
 from engine.authority.signing import open_token, read_pin
 from engine.cli.interruption import stopped_by_signals
-from engine.cli.opening import open_context, profiles_of
+from engine.cli.opening import open_context
 from engine.cli.output import (
     DEFAULT_HOME,
     EXIT_INCOMPLETE,
@@ -88,7 +89,7 @@ def plan(
             context.home,
             context.store,
             context.clock,
-            profiles_of(context.configuration),
+            configured_profiles(context.configuration),
             context.authority.issuer.key_identifier,
             request,
         )

@@ -27,6 +27,7 @@ from typing import TypeVar
 import trio
 
 from engine.audit.log import check_clock
+from engine.authority.configured_profiles import configured_profiles
 from engine.authority.role_certificates import Authority, load_authority, prove_key
 from engine.authority.signing import open_pool, open_token
 from engine.clock import Clock, SystemClock
@@ -51,7 +52,6 @@ from engine.store.database import Store, open_store
 from engine.store.runs import RunState, get_run, run_state
 from engine.store.work_units import Lease, lease_next, prolong
 from engine.x509.periods import Period
-from engine.x509.profiles import load_profiles
 
 _LEASABLE = frozenset({RunState.RUNNING, RunState.ABORTING})
 
@@ -231,11 +231,10 @@ async def _open_worker(
     pin = Pin(start.pin.get_secret_value())
     token = open_token(home, configuration)
     lease_time = timedelta(seconds=configuration.issuance.lease_seconds)
-    profiles_path = configuration.x509.profiles
     work = UnitWork(
         store,
         clock,
-        profiles=load_profiles(Path(profiles_path) if profiles_path else None),
+        profiles=configured_profiles(configuration),
         issuer=authority.issuer,
         issuer_public_key=authority.ca.public_key,
         validity=None if policy.validity is None else Period.parse(policy.validity),
