@@ -13,15 +13,15 @@ from pathlib import Path
 
 import trio
 
+from engine.audit.digest_journal import LIVE_OCSP, DigestJournal, keep_recording
 from engine.authority.ocsp_responders import ocsp_responders
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token
-from engine.errors import HomeUnusable, SealmintError, SignerFailed, SignerUnavailable, StoreError, TokenError
+from engine.errors import HomeUnusable, SignerFailed, SignerUnavailable, StoreError, TokenError
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
 from engine.status.service import Service, run_service
 from engine.status.status_store import StatusReader
-from responders.live_signing.digest_journal import INTERVAL_SECONDS, RETRY_SECONDS, DigestJournal
 from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import LiveSigningServer
 from responders.live_signing.signing_queue import BATCH, SigningQueue
@@ -56,7 +56,9 @@ async def serve(service: Service) -> None:
     context = service.context
     pin = service.pin()
     with context.home.lock(LOCK, "signing OCSP answers"):
-        journal = DigestJournal(context.home.checkpoints, context.store, context.clock, context.actor)
+        journal = DigestJournal(
+            LIVE_OCSP, context.home.checkpoints, context.store, context.clock, context.actor
+        )
         for name in await trio.to_thread.run_sync(journal.record_left_over):
             service.log.info("journal-recorded", file=name)
         opened = await _status_store(service)
@@ -132,7 +134,7 @@ async def _run(
     settings = service.context.configuration.ocsp
     listeners = await open_listeners(settings)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_record, service, journal)
+        nursery.start_soon(keep_recording, journal, service.log)
         nursery.start_soon(_watch_responders, server, answers)
         nursery.start_soon(_stop, service, server)
         service.log.info("listening", address=settings.live_signer, sessions=settings.live_sessions)
@@ -143,21 +145,6 @@ async def _run(
 async def _stop(service: Service, server: LiveSigningServer) -> None:
     await service.stop.wait()
     server.stopping.set()
-
-
-async def _record(service: Service, journal: DigestJournal) -> None:
-    """Have an audit record written every interval; where that fails nothing is signed until it succeeds."""
-    while True:
-        await trio.sleep(INTERVAL_SECONDS if journal.can_sign else RETRY_SECONDS)
-        could_sign = journal.can_sign
-        try:
-            await journal.record()
-        except SealmintError as error:
-            if could_sign:
-                service.log.error("audit-failed", error=type(error).__name__, message=str(error))
-        else:
-            if not could_sign:
-                service.log.info("audit-works-again")
 
 
 async def _watch_responders(server: LiveSigningServer, answers: LiveAnswers) -> None:

@@ -20,8 +20,8 @@ import orjson
 import trio
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from engine.authority.detached_signature import Sign, sign_detached, verify_detached
 from engine.errors import HomeUnusable, InputRejected, SignatureInvalid
-from engine.issuance.detached_signature import Sign, sign_detached, verify_detached
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.p7s"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 import trio
 
+from engine.audit.digest_journal import DigestJournal
 from engine.config import OcspSection
 from engine.errors import (
     Overloaded,
@@ -21,7 +22,6 @@ from engine.errors import (
     TokenError,
 )
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.frames import Frames
 from responders.live_signing.live_answers import LiveAnswers, ToSign
 from responders.live_signing.signing_queue import SigningQueue, Waiting

@@ -15,10 +15,10 @@ from typing import Protocol
 import trio
 
 from engine.algorithms import SignatureAlgorithm
+from engine.audit.digest_journal import DigestJournal
 from engine.errors import Overloaded, PoolClosed, SealmintError, StoreError, TokenError
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
-from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.live_answers import ToSign
 
 BATCH = 4

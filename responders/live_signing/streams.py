@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import ssl
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,9 +11,11 @@ import trio
 
 from engine.config import OcspSection
 from engine.errors import ConfigurationInvalid
+from responders.unix_sockets import connect_unix, listen_unix
 
 _SCHEME = "tls"
-_LISTEN_BACKLOG = 64  # a guess: responder processes that connect at the same time
+LISTEN_BACKLOG = 64
+"""A guess: responder processes that connect at the same time."""
 
 
 async def open_stream(settings: OcspSection) -> trio.abc.Stream:
@@ -29,7 +27,7 @@ async def open_stream(settings: OcspSection) -> trio.abc.Stream:
     """
     address = _network_address(settings)
     if address is None:
-        return await _connect_unix(Path(settings.live_signer or ""))
+        return await connect_unix(Path(settings.live_signer or ""))
     host, port = address
     context = _tls_context(settings, ssl.Purpose.SERVER_AUTH)
     stream = trio.SSLStream(await trio.open_tcp_stream(host, port), context, server_hostname=host)
@@ -50,10 +48,10 @@ async def open_listeners(settings: OcspSection) -> Sequence[trio.abc.Listener[tr
     place, address = settings.live_signer or "", _network_address(settings)
     try:
         if address is None:
-            return [_listen_unix(Path(place))]
+            return [listen_unix(Path(place), LISTEN_BACKLOG)]
         context = _tls_context(settings, ssl.Purpose.CLIENT_AUTH)
         host, port = address
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=_LISTEN_BACKLOG)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=LISTEN_BACKLOG)
     except OSError as error:
         message = "the live signer cannot listen here"
         raise ConfigurationInvalid(message, place=place, value=error.strerror) from error
@@ -92,50 +90,3 @@ def _tls_context(settings: OcspSection, purpose: ssl.Purpose) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_3  # both ends are ours
     return context
-
-
-async def _connect_unix(path: Path) -> trio.SocketStream:
-    client = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short_name(path) as name:
-            await client.connect(name)
-    except BaseException:
-        client.close()
-        raise
-    return trio.SocketStream(client)
-
-
-def _listen_unix(path: Path) -> trio.SocketListener:
-    """Bind beside the path, close it to others, and rename: nobody finds a socket that does not answer yet.
-
-    A socket that is there already is left over: the caller holds the lock of the live signer.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
-        rule = "the directory gives group and others no right (mode 0700)"
-        raise ConfigurationInvalid(
-            "the live signer's socket would be open to others", place=str(path), rule=rule
-        )
-    partial = path.with_name(f".{os.getpid()}.socket")
-    partial.unlink(missing_ok=True)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short_name(partial) as name:
-            server.bind(name)
-        partial.chmod(0o600)
-        server.listen(_LISTEN_BACKLOG)
-        partial.rename(path)
-    except BaseException:
-        server.close()
-        raise
-    return trio.SocketListener(trio.socket.from_stdlib_socket(server))
-
-
-@contextmanager
-def _short_name(path: Path) -> Iterator[str]:
-    """A name of the socket by way of its directory's descriptor: an address has room for 107 octets (unix(7))."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

@@ -14,9 +14,9 @@ import trio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from engine.authority.detached_signature import Sign, sign_detached
 from engine.clock import SystemClock
 from engine.errors import HomeUnusable, InputRejected, SignatureInvalid
-from engine.issuance.detached_signature import Sign, sign_detached
 from engine.issuance.development_card_centre import CardCentre, open_card_centre
 from engine.issuance.manifest import (
     MANIFEST_NAME,

@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.authority.detached_signature import sign_detached, verify_detached
 from engine.errors import ConfigurationInvalid, SignatureInvalid
-from engine.issuance.detached_signature import sign_detached, verify_detached
 
 CONTENT = "內容\n".encode()
 NOW = datetime.now(UTC)

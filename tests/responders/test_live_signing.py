@@ -21,6 +21,7 @@ import trio.testing
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from engine.audit.digest_journal import LIVE_OCSP, DigestJournal
 from engine.clock import SetClock
 from engine.config import OcspSection
 from engine.errors import (
@@ -36,7 +37,6 @@ from engine.store.database import Store
 from engine.store.schema import CertificateState
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.live_signing.client import TRY_LATER, LiveSigner, open_live_signer
-from responders.live_signing.digest_journal import DigestJournal
 from responders.live_signing.frames import MAX_RESPONSE_OCTETS, Frames
 from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import MAX_CONNECTIONS, LiveSigningServer
@@ -78,7 +78,7 @@ async def signing(
     settings = configuration(**{"live_signer": str(directory / "run" / "live.socket")} | ocsp_settings)
     await trio.Path(directory).mkdir(exist_ok=True)
     pool = ScriptedPool(status.responder, sessions)
-    journal = DigestJournal(directory, store, clock, "test")
+    journal = DigestJournal(LIVE_OCSP, directory, store, clock, "test")
     with StatusReader(status.directory) as reader:
         answers = LiveAnswers(reader, [Responder(status.issued_responder())], settings, clock)
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from engine.authority.detached_signature import Sign
 from engine.issuance.card_exchange.signed_lines import json_line, write_signed_lines
-from engine.issuance.detached_signature import Sign
 from engine.kinds import Usage
 
 PURPOSE = "card-certificates"

@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.authority.detached_signature import Sign
 from engine.errors import InputRejected
 from engine.issuance.card_exchange.row_fields import KINDS, RANKS, check_fields, choice, parse_row, text
 from engine.issuance.card_exchange.signed_lines import json_line, read_signed_lines, write_signed_lines
-from engine.issuance.detached_signature import Sign
 from engine.kinds import Kind, Rank
 
 PURPOSE = "card-orders"

@@ -12,8 +12,8 @@ import orjson
 import trio
 from pydantic import JsonValue
 
+from engine.authority.detached_signature import Sign
 from engine.errors import InputRejected
-from engine.issuance.detached_signature import Sign
 from engine.issuance.manifest import durable_file, read_manifest, remove_manifest, write_manifest
 
 MAXIMUM_LINE = 64 * 1024

@@ -14,12 +14,12 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import select, text
 
+from engine.audit import digest_journal
+from engine.audit.digest_journal import LIVE_OCSP, DigestJournal, JournalPart
 from engine.clock import SetClock
 from engine.errors import StoreError
 from engine.store.database import Store
 from engine.store.schema import audit_record
-from responders.live_signing import digest_journal
-from responders.live_signing.digest_journal import DigestJournal, JournalPart
 from tests.judges.toy_authority import NOW
 
 
@@ -28,7 +28,7 @@ def digest(number: int) -> bytes:
 
 
 def journal_of(store: Store, directory: Path) -> DigestJournal:
-    return DigestJournal(directory, store, SetClock(NOW), "live signer")
+    return DigestJournal(LIVE_OCSP, directory, store, SetClock(NOW), "live signer")
 
 
 def may_sign(journal: DigestJournal) -> bool:
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_no_half_line(store: Store, tmp_path: Path) -> None:
 
 async def test_a_long_journal_is_followed_by_another(store: Store, tmp_path: Path) -> None:
     clock = SetClock(NOW)
-    journal = DigestJournal(tmp_path, store, clock, "live signer")
+    journal = DigestJournal(LIVE_OCSP, tmp_path, store, clock, "live signer")
     with patch.object(digest_journal, "_LONGEST_OCTETS", 2 * 65):
         for number in range(5):
             journal.add([digest(number)])
@@ -159,7 +159,7 @@ async def test_under_steady_load_a_long_journal_is_followed_by_another_too(
     store: Store, tmp_path: Path
 ) -> None:
     clock = SetClock(NOW)
-    journal = DigestJournal(tmp_path, store, clock, "live signer")
+    journal = DigestJournal(LIVE_OCSP, tmp_path, store, clock, "live signer")
     write = journal._write_record
     numbers = iter(range(10))
 

@@ -1,8 +1,9 @@
-"""The account of live signatures: a digest in a file before each one, an audit record over the file now and then.
+"""Signatures made on demand: a digest in a file before each one, an audit record over the file now and then.
 
-A live answer cannot wait for a commit, and a record for each would fill the audit log. So the digest of what is about
-to be signed is appended to a journal, and at intervals a record says how many there are and what their digest is, which
-ties the file to the chain (decision 0025). A journal that a killed process left is recorded by the next one.
+A live OCSP answer, or a piece of the feed, cannot wait for a commit, and a record for each would fill the audit log. So
+the digest of what is about to be signed is appended to a journal, and at intervals a record says how many there are and
+what their digest is, which ties the file to the chain (decision 0025). A journal that a killed process left is recorded
+by the next one.
 
     audit/live-ocsp/20260301T021500Z-4711.digests     one line for each message: its hash in lower-case hexadecimal,
                                                       made with the hash of the signature algorithm
@@ -23,6 +24,7 @@ from datetime import UTC
 from pathlib import Path
 
 import orjson
+import structlog
 import trio
 from sqlalchemy import select
 
@@ -32,9 +34,6 @@ from engine.clock import Clock
 from engine.errors import SealmintError, StoreError
 from engine.store.database import Store
 from engine.store.schema import audit_record
-
-DIRECTORY = "live-ocsp"
-"""Under the home's `audit`."""
 
 SUFFIX = ".digests"
 INTERVAL_SECONDS = 60.0
@@ -51,6 +50,25 @@ _NONE = -1  # no file is open
 
 
 @dataclass(frozen=True, slots=True)
+class JournalKind:
+    """What is signed.
+
+    Attributes:
+        directory: of the journals, under the home's `audit`.
+        event: of the records over them.
+        name: what the signatures are, for errors.
+    """
+
+    directory: str
+    event: Event
+    name: str
+
+
+LIVE_OCSP = JournalKind("live-ocsp", Event.OCSP_LIVE_SIGNED, "live signatures")
+FEED = JournalKind("feed", Event.FEED_SIGNED, "signatures of the feed")
+
+
+@dataclass(frozen=True, slots=True)
 class JournalPart:
     """Lines of a journal that one record covers."""
 
@@ -62,9 +80,10 @@ class JournalPart:
 
 
 class DigestJournal:
-    """Journals digests, and records them. One for each home at a time: the caller holds the live signer's lock.
+    """Journals digests, and records them. One of a kind for each home at a time: the caller holds the signer's lock.
 
     Args:
+        kind: what is signed.
         checkpoints: the home's `audit` directory.
         store: the record.
         clock: tells the time.
@@ -74,9 +93,10 @@ class DigestJournal:
         can_sign: False from when a record could not be written until it could: nothing may be signed (CPS 4.5.6).
     """
 
-    def __init__(self, checkpoints: Path, store: Store, clock: Clock, actor: str) -> None:
+    def __init__(self, kind: JournalKind, checkpoints: Path, store: Store, clock: Clock, actor: str) -> None:
         self.can_sign = True
-        self._directory = checkpoints / DIRECTORY
+        self._kind = kind
+        self._directory = checkpoints / kind.directory
         self._directory.mkdir(exist_ok=True, mode=0o700)
         self._store = store
         self._clock = clock
@@ -103,7 +123,7 @@ class DigestJournal:
             StoreError: it was not written down: do not sign.
         """
         if not self.can_sign:
-            message = "live signatures cannot be recorded at present"
+            message = f"{self._kind.name} cannot be recorded at present"
             raise StoreError(message, place=str(self._path), rule="CPS 4.5.6")
         lines = b"".join(digest.hex().encode("ascii") + b"\n" for digest in digests)
         try:
@@ -112,7 +132,7 @@ class DigestJournal:
             self._append(lines)
         except OSError as error:
             raise StoreError(
-                "the journal of live signatures cannot be written",
+                f"the journal of {self._kind.name} cannot be written",
                 place=str(self._path),
                 value=error.strerror,
             ) from error
@@ -175,9 +195,7 @@ class DigestJournal:
         if descriptor != _NONE:
             os.fdatasync(descriptor)  # what the record says is there is there after a power cut too
         with self._store.write() as connection:
-            append_record(
-                connection, self._clock, Event.OCSP_LIVE_SIGNED, actor=self._actor, body=asdict(part)
-            )
+            append_record(connection, self._clock, self._kind.event, actor=self._actor, body=asdict(part))
 
     def record_left_over(self) -> list[str]:
         """Record what killed processes journalled; return the names of their journals. Blocks.
@@ -193,7 +211,7 @@ class DigestJournal:
                 self._record_rest(path)
                 path.chmod(_SEALED_MODE)
             except OSError as error:
-                message = "a journal of live signatures cannot be read"
+                message = f"a journal of {self._kind.name} cannot be read"
                 raise StoreError(message, place=str(path), value=error.strerror) from error
             left.append(path.name)
         return left
@@ -213,12 +231,30 @@ class DigestJournal:
         with self._store.read() as connection:
             bodies = connection.execute(
                 select(audit_record.c.body).where(
-                    audit_record.c.event == Event.OCSP_LIVE_SIGNED.record_name,
+                    audit_record.c.event == self._kind.event.record_name,
                     audit_record.c.body.contains(f'"file":"{name}"', autoescape=True),
                 )
             ).scalars()
             parts = [orjson.loads(body) for body in bodies]
         return max((part["offset"] + part["octets"] for part in parts), default=0)
+
+
+async def keep_recording(journal: DigestJournal, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Have an audit record written every interval; where that fails nothing is signed until it succeeds.
+
+    Runs until cancelled; what is not recorded then, `DigestJournal.close` records.
+    """
+    while True:
+        await trio.sleep(INTERVAL_SECONDS if journal.can_sign else RETRY_SECONDS)
+        could_sign = journal.can_sign
+        try:
+            await journal.record()
+        except SealmintError as error:
+            if could_sign:
+                log.error("audit-failed", error=type(error).__name__, message=str(error))
+        else:
+            if not could_sign:
+                log.info("audit-works-again")
 
 
 def _seal(descriptor: int) -> None:
