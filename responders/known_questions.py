@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from engine.status.card_record import SERIAL_OCTETS
 from engine.status.parties import KnownIssuer
 from engine.x509 import der
 from engine.x509.ocsp_response import HASH_NAMES, cert_id, hash_algorithm
+from engine.x509.serial_numbers import SERIAL_OCTETS
 from responders.ocsp_request import AskedCertificate
 
 

@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 from engine.clock import Clock
 from engine.config import Configuration
 from engine.errors import StoreError
-from engine.status.card_record import SERIAL_OCTETS
 from engine.status.parties import KnownIssuer
 from engine.status.status_store import PresignedAnswer
 from engine.x509.ocsp_response import ResponseStatus, error_response
+from engine.x509.serial_numbers import SERIAL_OCTETS
 from responders.fresh_status import FreshStatus, StatusReading
 from responders.known_questions import questions_before_serial
 from responders.ocsp_request import AskedCertificate, MalformedRequest, Question, parse_request

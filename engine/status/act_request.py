@@ -11,12 +11,10 @@ from engine.status.crl_reasons import REVOKING, CrlReason
 from engine.status.grounds import NOT_ACCEPTED, Ground, find_ground
 from engine.status.origins import NAMES_ITS_BODY, SCOPES, Origin, Scope, Verb
 from engine.store.schema import EPOCH
+from engine.x509.serial_numbers import SERIAL_OCTETS
 
 TEXT_LIMIT = 200
 """Longest subject, document or body, in characters. A guess: an official document's number has some thirty."""
-
-SERIAL_OCTETS = 16
-"""Of every serial (docs/decisions/0005)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from engine.x509.ocsp_response import (
     cert_id,
     time_octets,
 )
+from engine.x509.serial_numbers import SERIAL_OCTETS
 
 _TIMES_REMEMBERED = 65_536
 """Encoded times kept. A guess: more than the batches of a day, each with a second of its own; 6 MB."""
@@ -142,9 +143,9 @@ class AnswerLayout:
             if not hashes >> place & 1:
                 continue
             for kind in kinds:
-                one = cert_id(hash_name, self._issuer, bytes((0x40,)) + bytes(15))
+                one = cert_id(hash_name, self._issuer, bytes(SERIAL_OCTETS))
                 content = len(one) + _tail_length(kind)
-                before_serials.append(der.header(der.SEQUENCE, content) + one[:-16])
+                before_serials.append(der.header(der.SEQUENCE, content) + one[:-SERIAL_OCTETS])
                 length += len(der.header(der.SEQUENCE, content)) + content
         before_first = der.header(der.SEQUENCE, length)
         tbs_length = len(self._responder) + 17 + len(before_first) + length
@@ -199,7 +200,7 @@ class AnswerLayout:
     def _frame(self, key: tuple[int, ...], signature_length: int) -> list[bytes]:
         """The same for a whole response; the last three parts are what stands before, in and after the signature."""
         first, *middle, last = self._tbs_frame(key)
-        serials = 16 * (len(middle) // 2 + 1)
+        serials = SERIAL_OCTETS * (len(middle) // 2 + 1)
         length = len(first) + sum(map(len, middle)) + serials + len(last)
         before, between = self._around(length, signature_length)
         frame = [before + first, *middle, last + between, b"", self._after_signature]

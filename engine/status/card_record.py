@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.errors import StoreError
 from engine.store.standings import CardStanding
-
-SERIAL_OCTETS = 16
-"""Of every serial (docs/decisions/0005)."""
+from engine.x509.serial_numbers import SERIAL_OCTETS
 
 MOST_CERTIFICATES = 16
 """Of a card: bits of the mask of covered certificates. A card has two; an e-mail added later or a new CA key can bring
@@ -64,9 +62,9 @@ RESPONDER, HASHES, COVERED, THIS_UPDATE, NEXT_UPDATE, ARCHIVE_CUTOFF = 2, 3, 4, 
 """Places in an answer's head, for the hot path that reads it as a plain tuple."""
 
 ANSWER_HEAD = Struct(">IIHBHIIII")
-_STANDING = ">16sBIBI"
+_STANDING = f"{SERIAL_OCTETS}sBIBI"
 _CARDS = tuple(  # revision, issuer, number of certificates, and these
-    Struct(">IBB" + _STANDING[1:] * count) for count in range(MOST_CERTIFICATES + 1)
+    Struct(">IBB" + _STANDING * count) for count in range(MOST_CERTIFICATES + 1)
 )
 
 

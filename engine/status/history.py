@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from engine.errors import InputRejected
-from engine.status.act_request import SERIAL_OCTETS, one_line
+from engine.status.act_request import one_line
 from engine.status.crl_reasons import CrlReason
 from engine.status.origins import Origin
 from engine.store.schema import EPOCH, CertificateState
 from engine.store.status_history import StoredAct, acts_on_items
 from engine.store.statuses import StoredStatus, items_of_cards, items_of_serials, statuses_of_items
+from engine.x509.serial_numbers import SERIAL_OCTETS
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from engine.status.card_record import (
     NEXT_UPDATE,
     NO_REASON,
     RESPONDER,
-    SERIAL_OCTETS,
     THIS_UPDATE,
     CardRecord,
     answer_head,
@@ -34,6 +33,7 @@ from engine.status.card_record import (
 from engine.status.card_record import CertificateStanding as _Standing
 from engine.status.parties import KnownIssuer, parties_from
 from engine.store.schema import CertificateState
+from engine.x509.serial_numbers import SERIAL_OCTETS
 
 CURRENT = "CURRENT"
 MAP_OCTETS = 32 << 30

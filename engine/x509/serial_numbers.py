@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from engine.clock import Clock
 
-OCTETS = 16
-"""128 bits, as seen in MOEACA certificates; RFC 5280 section 4.1.2.2 allows 20 octets."""
+SERIAL_OCTETS = 16
+"""Of every serial (docs/decisions/0005): 128 bits, as seen in MOEACA certificates; RFC 5280 section 4.1.2.2 allows 20
+octets."""
 
 _RANDOM_OCTETS = 10  # 80 bits; at least 64 are asked for
-_PREFIX_OCTETS = OCTETS - _RANDOM_OCTETS
+_PREFIX_OCTETS = SERIAL_OCTETS - _RANDOM_OCTETS
 _TOP_BITS = 0b01 << (
     8 * _PREFIX_OCTETS - 2
 )  # positive, and never a leading zero octet: always 16 octets of content

@@ -15,7 +15,7 @@ from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.certificate_profile import ExtensionContent
 from engine.x509.extensions import ExtensionInputs, encode_extensions
 from engine.x509.issuer import Issuer, check_issuable, key_identifier
-from engine.x509.serial_numbers import OCTETS as SERIAL_OCTETS
+from engine.x509.serial_numbers import SERIAL_OCTETS
 from engine.x509.validity import Validity
 
 __all__ = ["Issuer", "TbsTemplate", "Validity", "compile_template"]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from engine.algorithms import SignatureAlgorithm
 from engine.clock import SetClock
-from engine.status.card_record import SERIAL_OCTETS
 from engine.status.status_store import StatusReader
 from engine.x509 import der
 from engine.x509.algorithm_identifiers import ALGORITHM_IDENTIFIERS
 from engine.x509.ocsp_response import HASH_NAMES
+from engine.x509.serial_numbers import SERIAL_OCTETS
 from responders.ocsp_answer import MALFORMED, TRY_LATER, UNAUTHORIZED, Caching, OcspAnswer, OcspResponder
 from tests.cli.prepared_home import ROOT
 from tests.judges.toy_authority import NOW
