@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 from sqlalchemy import text
 
 from bench.machine import describe_machine
+from bench.sealmint_command import sealmint
 from bench.synthetic_certificates import add_certificates
 from engine.cli.opening import open_context
 
@@ -83,13 +83,6 @@ def measure(directory: Path, acts: int, certificates: int) -> dict[str, Any]:
         "seconds_per_10000": round(seconds * 10_000 / acts, 2),
         "acts_per_second": round(acts / seconds),
     }
-
-
-def sealmint(*arguments: object) -> dict[str, Any]:
-    """Run a command of the product and return its JSON."""
-    command = [sys.executable, "-P", "-m", "engine.cli.main", *map(str, arguments), "--json"]
-    document: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return document
 
 
 if __name__ == "__main__":

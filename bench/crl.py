@@ -27,6 +27,7 @@ from cryptography import x509
 from sqlalchemy import insert, select
 
 from bench.machine import describe_machine
+from bench.sealmint_command import sealmint
 from engine.authority.role_certificates import load_authority
 from engine.cli import main as command_line
 from engine.config import load_configuration
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(home: Path, entries: int) -> dict[str, Any]:
     """Publish a CRL of so many entries and one of a tenth, and read both back."""
-    sealmint("init", "--home", str(home))
+    sealmint("init", "--home", home)
     configuration = load_configuration(home)
     store = open_store(configuration.store.url)
     sizes = {1: entries, 2: entries // 10}
@@ -89,12 +90,6 @@ def measure(home: Path, entries: int) -> dict[str, Any]:
     growth = large["peak_rss_mb"] / small["peak_rss_mb"]
     met = all(large[name] < goal for name, goal in GOALS.items()) and growth < SAME_MEMORY
     return {**large, "tenth": small, "memory_growth": round(growth, 3), "goals": GOALS, "met": met}
-
-
-def sealmint(*arguments: str) -> None:
-    """Run a command of sealmint."""
-    command = [sys.executable, "-P", "-m", "engine.cli.main", *arguments]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 
 def fill(store: Store, key_identifier: bytes, number: int, size: int) -> None:

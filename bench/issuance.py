@@ -31,7 +31,8 @@ from typing import Any
 import trio
 
 from bench.machine import describe_machine
-from bench.raw_signer import SHAPES, RawSigner, build_raw_signer
+from bench.raw_signer import SHAPES, RawSigner, raw_signer_of
+from bench.sealmint_command import sealmint
 from bench.synthetic_register import write_register
 from engine.authority.signing import open_token, read_pin
 from engine.cli.opening import open_context
@@ -134,7 +135,7 @@ SHOWN = (
 def measure(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Plan a run, issue it in slices, and put the figures together; with a probe before and after it."""
     home = directory / "home"
-    sealmint("init", "--home", str(home))
+    sealmint("init", "--home", home)
     first = 1_000_000
     probes: list[dict[str, Any]] = []
     if options.probe:
@@ -171,27 +172,6 @@ def own_work(figures: dict[str, Any]) -> float:
     return float(sum(figures["cpu_us"][step] for step in ("read", "build", "check", "reserve", "complete")))
 
 
-def sealmint(*arguments: str) -> dict[str, Any]:
-    """Run a command of the product and return its JSON."""
-    command = [sys.executable, "-P", "-m", "engine.cli.main", *arguments, "--json"]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=7_200).stdout
-    document: dict[str, Any] = json.loads(answer)
-    return document
-
-
-def raw_signer_of(context: RunContext) -> RawSigner:
-    """Build the C program for the home's own token and CA key."""
-    token = context.configuration.token
-    return RawSigner(
-        program=build_raw_signer(),
-        module=token.module,
-        environment=token.environment,
-        pin_file=Path(str(token.pin_file)),
-        token_label=token.label,
-        key_label=context.configuration.keys.ca,
-    )
-
-
 def raw_rates(raw: RawSigner) -> dict[str, float]:
     """Measure each shape once."""
     return {
@@ -205,11 +185,11 @@ def plan(directory: Path, home: Path, entities: int, first: int, measured: Measu
     register = directory / "register.jsonl"
     cards = directory / "card-keys"
     following = write_register(register, entities, first)
-    files = ("--home", str(home), "--register", str(register))
+    files = ("--home", home, "--register", register)
     began = time.perf_counter()
-    sealmint("card-centre", "simulate", *files, "--out", str(cards), "--synthetic")
+    sealmint("card-centre", "simulate", *files, "--out", cards, "--synthetic")
     cards_seconds = time.perf_counter() - began
-    planned = sealmint("run", "plan", *files, "--card-keys", str(cards), "--policy", "all-companies")
+    planned = sealmint("run", "plan", *files, "--card-keys", cards, "--policy", "all-companies")
     measured.plan = {**planned, "card_making_seconds": round(cards_seconds, 2)}
     return int(planned["run"]), following
 
@@ -218,7 +198,7 @@ def issue(context: RunContext, run_id: int, options: argparse.Namespace, measure
     """Work a run off as `sealmint run start` does, in this process as the supervisor."""
     token, pin = open_token(context.home, context.configuration), read_pin(context.configuration)
     force = workforce(context, token, options.workers, options.sessions)
-    raw = raw_signer_of(context)
+    raw = raw_signer_of(context.configuration, context.configuration.keys.ca)
     slices = measured.slices
     slices.raw.append(raw_rates(raw))  # a short run may end before its first slice
     cpu = process_cpu_microseconds()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.issuance import sealmint
+from bench.sealmint_command import SEALMINT, sealmint
 from bench.synthetic_certificates import add_certificates
 from engine.cli.opening import open_context
 from engine.x509.ocsp_response import IssuerNames
@@ -56,50 +55,24 @@ def served_home(
     """
     home = directory / "home"
     build(SHIM)
-    sealmint("init", "--home", str(home))
+    sealmint("init", "--home", home)
     hsm = HsmShim(home / "hsm", _softhsm_of(home))
     _use_shim(home, hsm, settings)
     with open_context(home) as context:
         serials = add_certificates(context, certificates // 2)
         issuer = IssuerNames.from_certificate(context.authority.ca.certificate)
-    sealmint("ocsp", "presign", "--home", str(home))
+    sealmint("ocsp", "presign", "--home", home)
     any_port = ("--ocsp", "127.0.0.1:0", "--http", "127.0.0.1:0")
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "engine.cli.main",
-        "serve",
-        "--home",
-        str(home),
-        *any_port,
-        "--json",
-    ]
-    server = subprocess.Popen(
-        [*command, "--processes", str(processes)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+    command = [*SEALMINT, "serve", "--home", str(home), *any_port, "--processes", str(processes), "--json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     try:
         assert server.stdout is not None
-        told = json.loads(_document(server))
+        told = json.loads(server.stdout.readline())
         host, _, port = told["ocsp"].removeprefix("http://").rstrip("/").partition(":")
         yield ServedHome(home, (host, int(port)), server.pid, issuer, serials, hsm)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=60)
-
-
-def _document(server: subprocess.Popen[bytes]) -> str:
-    """Read the first JSON document on standard output."""
-    text = ""
-    assert server.stdout is not None
-    for line in server.stdout:
-        text += line.decode()
-        try:
-            json.loads(text)
-        except ValueError:
-            continue
-        return text
-    raise SystemExit("sealmint serve ended before it was ready")
 
 
 def _softhsm_of(home: Path) -> Path:

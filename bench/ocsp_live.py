@@ -15,8 +15,7 @@ import trio
 
 from bench.ocsp_client import OcspClient, request_for, seen
 from bench.ocsp_home import ServedHome
-from bench.presign import ocsp_raw_signer
-from bench.raw_signer import RawSigner
+from bench.raw_signer import RawSigner, raw_signer_of
 from engine.cli.opening import open_context
 
 CALL_SECONDS = 0.010
@@ -61,7 +60,7 @@ async def answers_per_second(home: ServedHome, clients: int, seconds: float) -> 
 def measure(home: ServedHome, seconds: float, rounds: int = 3) -> dict[str, Any]:
     """Measure at ten milliseconds a call, and without latency."""
     with open_context(home.path) as context:
-        raw = ocsp_raw_signer(context)
+        raw = raw_signer_of(context.configuration, context.configuration.keys.ocsp)
     home.hsm.latency("C_Sign", int(CALL_SECONDS * 1e6))
     slow, slow_most = _alternate(home, raw, seconds, rounds)
     home.hsm.latency("C_Sign", 0)

@@ -30,9 +30,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from bench.issuance import raw_rates, sealmint
+from bench.issuance import raw_rates
 from bench.machine import describe_machine
-from bench.raw_signer import RawSigner, build_raw_signer
+from bench.raw_signer import RawSigner, raw_signer_of
+from bench.sealmint_command import sealmint
 from bench.synthetic_certificates import add_certificates, cards_of
 from engine.authority.context import AuthorityContext
 from engine.cli.opening import open_context
@@ -101,10 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(home: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Make the home, sign for every card, revoke, sign again; return the figures."""
-    sealmint("init", "--home", str(home))
+    sealmint("init", "--home", home)
     with open_context(home) as context:
         certificates = 2 * options.cards
-        raw = ocsp_raw_signer(context)
+        raw = raw_signer_of(context.configuration, context.configuration.keys.ocsp)
         first = sign_after(
             context,
             raw,
@@ -128,19 +129,6 @@ def measure(home: Path, options: argparse.Namespace) -> dict[str, Any]:
         "signers": options.signers,
         "sessions": options.sessions,
     }
-
-
-def ocsp_raw_signer(context: AuthorityContext) -> RawSigner:
-    """Build the C program for the home's own token and OCSP key."""
-    token = context.configuration.token
-    return RawSigner(
-        program=build_raw_signer(),
-        module=token.module,
-        environment=token.environment,
-        pin_file=Path(str(token.pin_file)),
-        token_label=token.label,
-        key_label=context.configuration.keys.ocsp,
-    )
 
 
 def sign_after(

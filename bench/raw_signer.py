@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config import Configuration
+
 SOURCE = Path(__file__).with_name("raw_signer.c")
 BUILD = Path(__file__).parent.parent / "build"
 
@@ -54,6 +56,19 @@ class RawSigner:
             timeout=seconds + PATIENCE_SECONDS,
         )
         return float(finished.stdout)
+
+
+def raw_signer_of(configuration: Configuration, key_label: str) -> RawSigner:
+    """Build the C program for the home's own token and one of its keys."""
+    token = configuration.token
+    return RawSigner(
+        program=build_raw_signer(),
+        module=token.module,
+        environment=token.environment,
+        pin_file=Path(str(token.pin_file)),
+        token_label=token.label,
+        key_label=key_label,
+    )
 
 
 def build_raw_signer() -> Path:
