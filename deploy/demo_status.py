@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.shown_commands import SEALMINT, ask, heading, name, sealmint, show
 
@@ -83,26 +82,17 @@ def responders(home: Path, ocsp: str = "127.0.0.1:0", http: str = "127.0.0.1:0")
     log = (home / "serve.log").open("ab")
     process = subprocess.Popen([*SEALMINT, *arguments, "--json"], stdout=subprocess.PIPE, stderr=log)
     try:
-        told = _first_document(process, home)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            sys.exit(f"the responders did not start: see {home / 'serve.log'}")
+        told = json.loads(line)
         print(f"  OCSP {told['ocsp']}\n  CRLs and CA certificates {told['http']}", flush=True)
         yield Served(told["ocsp"], told["http"].rstrip("/"), process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_SECONDS)
         log.close()
-
-
-def _first_document(process: subprocess.Popen[bytes], home: Path) -> dict[str, Any]:
-    text = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        text += line.decode()
-        try:
-            document: dict[str, Any] = json.loads(text)
-        except ValueError:
-            continue
-        return document
-    sys.exit(f"the responders did not start: see {home / 'serve.log'}")
 
 
 def demonstrate(home: Path, served: Served, shown: list[Demonstrated]) -> None:
