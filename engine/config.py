@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from engine.algorithms import SignatureAlgorithm
 from engine.errors import ConfigurationInvalid, HomeUnusable
@@ -153,24 +153,127 @@ class RespondersSection(_Section):
     """How long a connection may stay without a request. A guess."""
     request_seconds: Annotated[float, Field(gt=0)] = 10.0
     """How long one request may take to arrive. A guess: a slow sender keeps a connection no longer."""
+    proxies: list[str] = []
+    """Networks, such as `10.0.0.0/24`, whose connections begin with a PROXY protocol header that names the client."""
 
 
-class Configuration(_Section):
-    """Everything in `sealmint.toml`."""
+class FeedSection(_Section):
+    """How what is published gets from the CA host to a public host (CPS 2.6.3, 6.7)."""
 
-    store: StoreSection = StoreSection()
-    token: TokenSection
-    keys: KeysSection = KeysSection()
+    directory: str = "{home}/feed"
+    """On the CA host: who may read the feed, and the certificate it is served with. On a public host: its own
+    certificate, and that of the CA host."""
+    socket: str = "{home}/run/feed.socket"
+    """On the CA host: where the process that signs the feed is asked by the one that serves it."""
+    url: str | None = None
+    """On a public host: where the feed is, `https://host:port`; `--from` goes before it."""
+    poll_seconds: Annotated[float, Field(gt=0, le=10)] = 0.25
+    """On the CA host: between two looks for something new while a reader waits. A guess: half of it is what a change
+    waits here on average."""
+    wait_seconds: Annotated[int, Field(ge=1, le=60)] = 20
+    """How long a reader that follows waits for something new before it asks again. A guess."""
+
+
+class RepositorySection(_Section):
+    """The public copy of what the CA publishes."""
+
+    directory: str = "{home}/repository"
+    """Certificate index and documents."""
+
+
+class MeteringSection(_Section):
+    """Counting OCSP answers by relying party (CPS 4.4.12)."""
+
+    enabled: bool = False
+    accounts: str = "{home}/usage/accounts.json"
+    """Who may ask; the feed brings it."""
+    spool: str = "{home}/usage/spool"
+    """Where counts are appended; the CA host fetches them."""
+    collected: str = "{home}/usage/collected"
+    """On the CA host: what was fetched, by host."""
+    flush_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """How often counts go to the spool: what a killed process loses at most. A guess."""
+    anonymous: bool = False
+    """Whether those without an account are answered as well, uncounted."""
+
+
+class HostConfiguration(_Section):
+    """What every home has that answers relying parties, the CA's own and a public one."""
+
+    role: Literal["authority", "public"] = "authority"
     x509: X509Section = X509Section()
-    card_centre: CardCentreSection = CardCentreSection()
-    issuance: IssuanceSection = IssuanceSection()
     crl: CrlSection = CrlSection()
     ocsp: OcspSection = OcspSection()
     responders: RespondersSection = RespondersSection()
+    feed: FeedSection = FeedSection()
+    repository: RepositorySection = RepositorySection()
+    metering: MeteringSection = MeteringSection()
+
+
+class Configuration(HostConfiguration):
+    """Everything in the `sealmint.toml` of a CA host."""
+
+    role: Literal["authority"] = "authority"
+    store: StoreSection = StoreSection()
+    token: TokenSection
+    keys: KeysSection = KeysSection()
+    card_centre: CardCentreSection = CardCentreSection()
+    issuance: IssuanceSection = IssuanceSection()
+
+
+class PublicOcspSection(OcspSection):
+    """What differs where there is no token: nobody signs live, so a nonce is left out (RFC 9654 section 2.1)."""
+
+    nonce: Literal["live", "live-or-ignore", "ignore"] = "ignore"
+    stale_seconds: Annotated[int, Field(ge=10)] = 300
+    """Longer than on the CA host: a new start of the feed, or of a firewall, is no reason to answer nobody. Still no
+    more than what caches are told. A guess."""
+    live_signer: Annotated[str | None, BeforeValidator(_none_if_so_named)] = None
+
+
+class PublicConfiguration(HostConfiguration):
+    """Everything in the `sealmint.toml` of a public host: no token, no record, no key of the CA's."""
+
+    role: Literal["public"]
+    ocsp: OcspSection = PublicOcspSection()
+
+    @field_validator("ocsp", mode="before")
+    @classmethod
+    def _as_public(cls, value: object) -> object:
+        return PublicOcspSection.model_validate(value) if isinstance(value, dict) else value
 
 
 def load_configuration(home: Path) -> Configuration:
-    """Read and check the configuration of a home, with `{home}` replaced by its path.
+    """Read and check the configuration of a CA's home, with `{home}` replaced by its path.
+
+    Raises:
+        HomeUnusable: there is no configuration: the directory is no home yet; or it is that of a public host.
+        ConfigurationInvalid: the file is not TOML, has an unknown key, or a value out of range.
+    """
+    configuration = load_host_configuration(home)
+    if not isinstance(configuration, Configuration):
+        raise HomeUnusable(
+            "this is the home of a public host: it has no token and no record",
+            place=str(home),
+            rule='this command works where role = "authority"',
+        )
+    return configuration
+
+
+def load_public_configuration(home: Path) -> PublicConfiguration:
+    """As `load_configuration`, for the home of a public host."""
+    configuration = load_host_configuration(home)
+    if not isinstance(configuration, PublicConfiguration):
+        raise HomeUnusable(
+            "this is the home of a CA, which reads no feed",
+            place=str(home),
+            rule='this command works where role = "public"',
+        )
+    return configuration
+
+
+def load_host_configuration(home: Path) -> Configuration | PublicConfiguration:
+    """Read and check the configuration of a home of either kind; `role` says which.
 
     Raises:
         HomeUnusable: there is no configuration: the directory is no home yet.
@@ -188,8 +291,10 @@ def load_configuration(home: Path) -> Configuration:
             "the configuration cannot be read", place=str(path), value=error.strerror
         ) from error
     try:
-        configuration = Configuration.model_validate(tomllib.loads(text))
-        return Configuration.model_validate(_expand(configuration.model_dump(), str(home.absolute())))
+        document = tomllib.loads(text)
+        form = PublicConfiguration if document.get("role") == "public" else Configuration
+        configuration = form.model_validate(document)
+        return form.model_validate(_expand(configuration.model_dump(), str(home.absolute())))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(
             "the configuration is not TOML", place=str(path), rule=str(error)

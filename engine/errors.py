@@ -143,6 +143,18 @@ class StatusConflict(SealmintError):
     exit_code = 13
 
 
+class FeedRejected(SealmintError):
+    """What came over the feed is not what the CA signed, or is older than what this host has. Nothing was taken."""
+
+    exit_code = 15
+
+
+class FeedUnavailable(SealmintError):
+    """The feed cannot be read at present. What this host has stays; trying again may help."""
+
+    exit_code = 16
+
+
 def the_sealmint_error(raised: BaseException) -> SealmintError:
     """Return the one error that an exception or a group of them comes down to.
 

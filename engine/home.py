@@ -10,8 +10,22 @@ locks/           who is at work
 run/             sockets of running processes
 crl/             published CRLs
 status-store/    this host's copy of the status, for OCSP
+feed/            who may read the feed, and with what certificate it is served
+usage/           what relying parties asked, fetched from the public hosts
 card-centre/     the development card centre, where there is one
 token/           the development token, where there is one
+
+The home of a public host has no record, no token and no PIN:
+
+sealmint.toml    configuration, role = "public"
+secrets/         the private key with which it asks for the feed; mode 0700
+certificates/    root, ca, operations (DER): whom it believes
+feed/            its own certificate for asking, and the one the feed is served with
+status-store/    the status, for OCSP
+crl/             CRLs
+repository/      certificate index and documents
+usage/           accounts, and what was asked
+locks/ run/      who is at work
 """
 
 from __future__ import annotations
@@ -25,7 +39,8 @@ from pathlib import Path
 
 from engine.errors import HomeUnusable
 
-_SUBDIRECTORIES = ("secrets", "certificates", "audit", "runs", "locks", "run", "crl")
+_SUBDIRECTORIES = ("secrets", "certificates", "audit", "runs", "locks", "run", "crl", "feed", "usage")
+_PUBLIC_SUBDIRECTORIES = ("secrets", "certificates", "locks", "run", "crl", "feed", "repository", "usage")
 
 
 class Home:
@@ -89,8 +104,11 @@ class Home:
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
-    def create(self) -> None:
+    def create(self, *, public: bool = False) -> None:
         """Make the directory and what it must contain, readable by its owner only.
+
+        Args:
+            public: whether it is to be the home of a public host.
 
         Raises:
             HomeUnusable: it cannot be made, or is not writable.
@@ -98,7 +116,7 @@ class Home:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.path.chmod(0o700)  # one that was there may have been open to others
-            for name in _SUBDIRECTORIES:
+            for name in _PUBLIC_SUBDIRECTORIES if public else _SUBDIRECTORIES:
                 (self.path / name).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise HomeUnusable(

@@ -30,7 +30,7 @@ from engine.store.acts import (
     release_ended_primary_cards,
 )
 from engine.store.standings import NewStanding, change_standings
-from engine.store.status_changes import last_change
+from engine.store.status_changes import ChangeKind, append_changes, last_change
 from engine.store.statuses import (
     items_of_cards,
     items_of_entities,
@@ -149,6 +149,9 @@ class ActTransaction:
             if record.revoked_by is not None
         ]
         append_acceptances(self._connection, accepted, self._now)
+        if accepted:
+            items = sorted(item_id for item_id, _ in accepted)
+            append_changes(self._connection, ChangeKind.ACCEPTED, items, self._now)
         append_revocations(self._connection, revoked)
 
 

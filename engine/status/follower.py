@@ -230,7 +230,7 @@ def _for_one_step(waiting: Sequence[StatusChange]) -> Sequence[StatusChange]:
     """The entries, oldest first, whose cards are not too many for one step; at least one."""
     cards = 0
     for place, entry in enumerate(waiting):
-        cards += 1 if entry.kind == ChangeKind.STATUS else CARDS_OF_A_BATCH
+        cards += CARDS_OF_A_BATCH if entry.kind in (ChangeKind.ISSUED, ChangeKind.ANSWERED) else 1
         if cards > CARDS_IN_A_STEP and place:
             return waiting[:place]
     return waiting

@@ -472,6 +472,53 @@ ocsp_answer = Table(
     Column("answer", LargeBinary, nullable=False),  # packed: engine/status/card_record.py
 )
 
+# --- what the CA publishes, and who pays for questions ---------------------------------------------------------
+
+publication = Table(
+    # Documents, news and notices (CPS 2.6.1, 8.1.2). Rows stay; a withdrawal is a time in the row.
+    "publication",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column(
+        "kind", String(32), nullable=False
+    ),  # a PublicationKind: cps, cp, privacy-policy, audit-result, news, ...
+    Column("title_zh", Text, nullable=False),
+    Column("title_en", Text, nullable=False),
+    Column("text_zh", Text, nullable=False),  # of news and notices; a document's summary; may be empty
+    Column("text_en", Text, nullable=False),
+    Column("version", String(32)),  # of a document
+    Column("significance", String(16)),  # of a change of the CPS: large, small, re-typesetting (CPS 8.1.2.1)
+    Column("about", RowId),  # the publication that a notice announces
+    Column("published_at", UtcTime, nullable=False),
+    Column("effective_at", UtcTime),
+    Column("comments_until", UtcTime),
+    Column("content_sha256", LargeBinary),
+    Column("content_size", BigInteger),
+    Column("media_type", String(128)),
+    Column("file_name", Text),
+    Column("withdrawn_at", UtcTime),
+)
+
+publication_content = Table(
+    "publication_content",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+relying_party_account = Table(
+    # Who pays for OCSP (CPS 4.4.12), found by a token in the path or by address.
+    "relying_party_account",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("token_sha256", LargeBinary),  # of the path token; the token itself is kept nowhere
+    Column("address_ranges", Text, nullable=False),  # JSON list of networks, such as 203.0.113.0/24
+    Column("monthly_quota", BigInteger),  # answers in a calendar month of Taipei; none: no limit
+    Column("opened_at", UtcTime, nullable=False),
+    Column("closed_at", UtcTime),
+)
+
 # --- leases over all hosts -----------------------------------------------------------------------------------
 
 lease = Table(

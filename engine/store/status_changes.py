@@ -25,6 +25,7 @@ class ChangeKind(IntEnum):
     STATUS = 1  # item: its certificate is held, resumed or revoked
     ISSUED = 2  # work unit: its certificates exist now
     ANSWERED = 3  # OCSP batch: its answers are signed
+    ACCEPTED = 4  # item: its certificate was accepted and may be published (CPS 4.3.1)
 
 
 class StatusChange(NamedTuple):

@@ -24,7 +24,7 @@ from engine.status.origins import Origin, Scope, Verb
 from engine.store.database import Store
 from engine.store.plans import PlannedCard
 from engine.store.schema import audit_record, card, item, reservation, status_act
-from engine.store.status_changes import last_change
+from engine.store.status_changes import changes_after, last_change
 from tests.store.plans import NOW, append_plan, count, entity, issue_run, make_run
 from tests.store.plans import card as planned_card
 
@@ -93,6 +93,11 @@ class Issued:
         """The last number of the change feed."""
         with self.store.read() as connection:
             return last_change(connection)
+
+    def feed_kinds(self) -> list[int]:
+        """The kinds of all entries of the change feed, oldest first."""
+        with self.store.read() as connection:
+            return [entry.kind for entry in changes_after(connection, 0, 1_000)]
 
     @property
     def acts_stored(self) -> int:

@@ -23,6 +23,7 @@ from engine.errors import StatusConflict
 from engine.status.act_request import ActRequest
 from engine.status.origins import Origin, Scope, Verb
 from engine.store.database import open_store
+from engine.store.status_changes import ChangeKind
 from tests.status.issued import EXPIRES_AFTER, Issued
 from tests.store.plans import NOT_AFTER, NOW
 from tests.store_fixture import store_url
@@ -221,8 +222,13 @@ class Acts(RuleBasedStateMachine):
             feed = list(connection.execute(text(_FEED)))
         assert found == {self.serials[card][place]: one.seen() for (card, place), one in self.model.items()}
         assert revisions == self.revisions
-        assert [sequence for sequence, _ in feed] == list(range(1, len(feed) + 1))
-        assert [serial.hex().upper() for _, serial in feed] == self.announced
+        assert [sequence for sequence, _, _ in feed] == list(range(1, len(feed) + 1))
+        changed = [serial.hex().upper() for _, kind, serial in feed if kind == ChangeKind.STATUS]
+        accepted = [serial.hex().upper() for _, kind, serial in feed if kind == ChangeKind.ACCEPTED]
+        assert changed == self.announced
+        assert sorted(accepted) == sorted(
+            self.serials[card][place] for (card, place), one in self.model.items() if one.accepted
+        )
 
 
 _STATES = """
@@ -234,7 +240,7 @@ _REVISIONS = """
     FROM card LEFT JOIN card_status_revision ON card_status_revision.card_id = card.id
 """
 _FEED = """
-    SELECT status_change.sequence, reservation.serial
+    SELECT status_change.sequence, status_change.kind, reservation.serial
     FROM status_change JOIN reservation ON reservation.item_id = status_change.subject
     ORDER BY status_change.sequence
 """
