@@ -15,11 +15,14 @@ from engine.cli import (
     certificates,
     crl,
     entities,
+    feed,
     initialisation,
     ocsp,
+    publish,
     register,
     runs,
     token,
+    usage,
 )
 from engine.cli.output import EXIT_INTERRUPTED, explain, write_json_error
 from engine.errors import SealmintError, the_sealmint_error
@@ -47,10 +50,13 @@ app.add_typer(crl.app, name="crl")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ocsp.app, name="ocsp")
 app.add_typer(token.app, name="token")
-for _command in entry_points(
-    group="sealmint.commands"
-):  # what the rooms beside this one add, such as `serve`
-    app.command(_command.name)(_command.load())
+app.add_typer(publish.app, name="publish")
+app.add_typer(feed.app, name="feed")
+app.add_typer(usage.app, name="usage")
+# What the rooms beside this one add, such as `serve` and `feed serve`.
+for _group, _parent in (("sealmint.commands", app), ("sealmint.feed_commands", feed.app)):
+    for _command in entry_points(group=_group):
+        _parent.command(_command.name)(_command.load())
 
 
 def main() -> None:
@@ -63,12 +69,12 @@ def main() -> None:
         error = the_sealmint_error(raised)
         explain(error, as_json)
         status = error.exit_code
-    except typer.TyperException as usage:
+    except typer.TyperException as wrong:
         if as_json:
-            write_json_error(type(usage).__name__, usage.format_message())
+            write_json_error(type(wrong).__name__, wrong.format_message())
         else:
-            rich_utils.rich_format_error(usage)  # type: ignore[arg-type]  # whatever typer raises as such can be shown
-        status = usage.exit_code
+            rich_utils.rich_format_error(wrong)  # type: ignore[arg-type]  # whatever typer raises as such can be shown
+        status = wrong.exit_code
     except (KeyboardInterrupt, typer.Abort):
         status = EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
