@@ -13,16 +13,17 @@ import trio
 import typer
 
 from engine.audit.store_migration import migrate_and_record
-from engine.authority.role_certificates import load_authority
+from engine.authority.role_certificates import certificate_of, load_authority
 from engine.authority.signing import PIN_PROMPT, read_pin
 from engine.clock import SystemClock
-from engine.config import Configuration, load_configuration
+from engine.config import Configuration, PublicConfiguration, load_host_configuration
 from engine.home import Home
 from engine.store.database import open_store
 from engine.store.migration import current_revision, newest_revision
 from responders.listening_sockets import parse_address
 from responders.serve import Addresses, follower_stage, signer_stage
 from responders.serve import serve as serve_until_stopped
+from responders.supervisor import Stages
 
 HomeOption = Annotated[
     Path, typer.Option(envvar="SEALMINT_HOME", help="The home directory of the CA.", file_okay=False)
@@ -51,26 +52,22 @@ def serve(
     without_signers: WithoutSignersOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve OCSP, CRLs and CA certificates until stopped. SIGHUP replaces the processes that answer, one by one."""
+    """Serve OCSP, CRLs and CA certificates until stopped; from a public host's home, its copy of what is published.
+
+    SIGHUP replaces the processes that answer, one by one.
+    """
     opened = Home(home)
-    configuration = load_configuration(opened.path)
-    load_authority(opened, configuration)  # a home that is not finished is told so here, not by every process
+    configuration = load_host_configuration(opened.path)
     addresses = parse_address(ocsp), parse_address(http)
     with opened.lock("serve", "serving"):
-        _migrate(opened, configuration)
-        signers = [] if without_signers else signer_stage(opened.path, configuration.ocsp)
-        pin = (
-            read_pin(configuration).reveal()
-            if signers and configuration.token.pin_file == PIN_PROMPT
-            else b""
-        )
+        before, pin = _behind_the_front(opened, configuration, without_signers)
 
         def tell(where: Addresses) -> None:
             _tell(where, as_json)
 
         async def run() -> None:
             await serve_until_stopped(
-                [follower_stage(opened.path), signers],
+                before,
                 opened.path,
                 *addresses,
                 processes or os.cpu_count() or 1,
@@ -79,6 +76,27 @@ def serve(
             )
 
         trio.run(run)
+
+
+def _behind_the_front(
+    home: Home, configuration: Configuration | PublicConfiguration, without_signers: bool
+) -> tuple[Stages, bytes]:
+    """Return the stages of processes beside those that answer, and the PIN where it was typed.
+
+    A public host has none: `sealmint feed pull --follow` keeps its copy up, as another user.
+    """
+    if isinstance(configuration, PublicConfiguration):
+        certificate_of(home, "ca")  # a home that is not finished is told so here, not by every process
+        return [], b""
+    load_authority(home, configuration)
+    _migrate(home, configuration)
+    follower = follower_stage(home.path)
+    if without_signers:
+        return [follower], b""
+    typed = configuration.token.pin_file == PIN_PROMPT
+    return [follower, signer_stage(home.path, configuration.ocsp)], (
+        read_pin(configuration).reveal() if typed else b""
+    )
 
 
 def _migrate(home: Home, configuration: Configuration) -> None:

@@ -17,7 +17,7 @@ import trio
 
 from engine.authority.configured_profiles import configured_profiles
 from engine.clock import SystemClock
-from engine.config import load_configuration
+from engine.config import load_host_configuration
 from engine.errors import ConfigurationInvalid, SealmintError, the_sealmint_error
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
@@ -34,7 +34,7 @@ async def serve(home: Path, listening: socket.socket) -> None:
     Raises:
         SealmintError: the configuration is wrong, or the status store cannot be read.
     """
-    configuration = load_configuration(home)
+    configuration = load_host_configuration(home)
     settings = configuration.responders
     allow_descriptors(settings.connections)
     limits = Limits(settings.connections, settings.idle_seconds, settings.request_seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from engine.clock import Clock
-from engine.config import Configuration
+from engine.config import HostConfiguration
 from engine.errors import StoreError
 from engine.status.parties import KnownIssuer
 from engine.status.status_store import PresignedAnswer
@@ -67,7 +67,7 @@ class OcspResponder:
     """
 
     def __init__(
-        self, reader: StatusReading, configuration: Configuration, clock: Clock, live: LiveSigning | None
+        self, reader: StatusReading, configuration: HostConfiguration, clock: Clock, live: LiveSigning | None
     ) -> None:
         self._reader = reader
         self._settings = configuration.ocsp

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import trio
 
 from engine.clock import Clock
-from engine.config import Configuration
+from engine.config import HostConfiguration
 from engine.errors import HomeUnusable
 from engine.status.status_store import StatusReader
 from engine.x509.profiles import ProfileSet
@@ -23,7 +23,7 @@ LOOK_AGAIN_SECONDS = 0.1
 """How soon a first status store is noticed. A guess."""
 
 
-async def wait_for_status_store(configuration: Configuration, stop: trio.Event) -> StatusReader:
+async def wait_for_status_store(configuration: HostConfiguration, stop: trio.Event) -> StatusReader:
     """Open this host's status store; wait for the follower to build it where there is none yet.
 
     Raises:
@@ -47,7 +47,7 @@ def path_of(url: str) -> str:
 
 @asynccontextmanager
 async def open_ocsp(
-    configuration: Configuration, profiles: ProfileSet, clock: Clock, stop: trio.Event
+    configuration: HostConfiguration, profiles: ProfileSet, clock: Clock, stop: trio.Event
 ) -> AsyncIterator[tuple[OcspHttp, StatusReader]]:
     """Open all that answers OCSP requests, while the block runs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.clock import Clock
-from engine.config import Configuration
+from engine.config import HostConfiguration
 from engine.errors import SealmintError
 from engine.status.crl_files import all_published
 from engine.status.status_store import StatusReader
@@ -24,7 +24,7 @@ class Readiness:
         clock: tells the time.
     """
 
-    def __init__(self, configuration: Configuration, reader: StatusReader, clock: Clock) -> None:
+    def __init__(self, configuration: HostConfiguration, reader: StatusReader, clock: Clock) -> None:
         self._reader = reader
         self._stale_seconds = configuration.ocsp.stale_seconds
         self._crls = Path(configuration.crl.directory)

@@ -16,9 +16,9 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
 from engine.authority.configured_profiles import configured_profiles
-from engine.authority.role_certificates import load_authority
+from engine.authority.role_certificates import certificate_of
 from engine.clock import SystemClock
-from engine.config import load_configuration
+from engine.config import load_host_configuration
 from engine.errors import SealmintError, the_sealmint_error
 from engine.home import Home
 from engine.process_hardening import forbid_cores
@@ -44,9 +44,9 @@ async def serve(path: Path, socket: int) -> None:
         SealmintError: the home is not complete, or its status store cannot be read.
     """
     home = Home(path)
-    configuration = load_configuration(home.path)
+    configuration = load_host_configuration(home.path)
     profiles = configured_profiles(configuration)
-    authority = load_authority(home, configuration)
+    ca, root = (certificate_of(home, role) for role in ("ca", "root"))
     clock = SystemClock()
     (ca_issuers,) = {profile.ca_issuers or "" for profile in profiles.certificates()}  # one for all: `[urls]`
     async with (
@@ -56,9 +56,7 @@ async def serve(path: Path, socket: int) -> None:
         app = make_app(
             Pages(
                 ocsp=ocsp,
-                documents=authority_documents(
-                    path_of(ca_issuers), authority.ca.certificate, authority.root.certificate
-                ),
+                documents=authority_documents(path_of(ca_issuers), ca, root),
                 crls=Path(configuration.crl.directory),
                 crl_paths=crl_paths(profiles),
                 readiness=Readiness(configuration, reader, clock),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.config import Configuration
+from engine.config import HostConfiguration
 from engine.x509.profiles import ProfileSet, load_profiles
 
 
-def configured_profiles(configuration: Configuration) -> ProfileSet:
+def configured_profiles(configuration: HostConfiguration) -> ProfileSet:
     """Load the profile file that `[x509] profiles` names; the shipped set of the CPS where it names none.
 
     Raises:

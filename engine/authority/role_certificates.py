@@ -64,16 +64,26 @@ def load_authority(home: Home, configuration: Configuration) -> Authority:
     )
 
 
-def _role(home: Home, role: str, label: str) -> RoleCertificate:
+def certificate_of(home: Home, role: str) -> bytes:
+    """Return the certificate of a role, DER, as the home has it; a public host's home has those it believes.
+
+    Raises:
+        HomeUnusable: it is missing.
+    """
     path = home.certificates / f"{role}.der"
     try:
-        certificate = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise HomeUnusable(
-            "a certificate of the authority is missing; finish with: sealmint init",
+            "a certificate of the authority is missing; finish with: sealmint init, or sealmint feed join",
             place=str(path),
             value=error.strerror,
         ) from error
+
+
+def _role(home: Home, role: str, label: str) -> RoleCertificate:
+    path = home.certificates / f"{role}.der"
+    certificate = certificate_of(home, role)
     try:
         parsed = x509.load_der_x509_certificate(certificate)
         identifier = parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.algorithms import SignatureAlgorithm
 from engine.authority.ocsp_responders import OcspResponderCertificate
 from engine.clock import Clock
-from engine.config import Configuration
+from engine.config import HostConfiguration
 from engine.errors import StoreError
 from engine.pkcs11.keys import KeyReference
 from engine.status.status_store import CertificateStanding
@@ -109,7 +109,7 @@ class LiveAnswers:
         self,
         reader: StatusReading,
         responders: Iterable[Responder],
-        configuration: Configuration,
+        configuration: HostConfiguration,
         clock: Clock,
     ) -> None:
         self._settings = configuration.ocsp
