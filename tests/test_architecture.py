@@ -18,6 +18,7 @@ FLOORS = {
     "engine.metrics": 1,
     "engine.process_hardening": 1,
     "engine.interpreter": 1,
+    "engine.publication_kinds": 1,
     "engine.config": 2,
     "engine.home": 2,
     "engine.register": 3,
