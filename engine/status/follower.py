@@ -8,31 +8,19 @@ twice, and a rebuild is the same step for all cards.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import trio
 from sqlalchemy import Connection, func, select
 
 from engine.authority.context import AuthorityContext
-from engine.authority.ocsp_responders import ocsp_responders, responder_in_charge
 from engine.errors import StoreError
-from engine.status.card_record import CardRecord, record_of
-from engine.status.parties import ResponderCertificate, parties_octets
+from engine.status.record_source import CardRecordSource, entries_for
 from engine.status.service import Service, run_service
 from engine.status.status_store import Freshness
 from engine.status.status_store_writer import StatusWriter, new_generation, open_current
-from engine.store.ocsp_answers import answers_of_card_range, answers_of_cards, cards_of_batches
-from engine.store.schema import card, crl_partition
-from engine.store.standings import (
-    CardStanding,
-    cards_of_items,
-    cards_of_units,
-    standings_of_card_range,
-    standings_of_cards,
-)
-from engine.store.status_changes import ChangeKind, StatusChange, changes_after, last_change
+from engine.store.schema import card
+from engine.store.status_changes import changes_after, last_change
 
 POLL_SECONDS = 0.1
 """Between two looks at the feed: half of it is what a withdrawal waits on average (bench.ocsp, withdrawal)."""
@@ -46,9 +34,6 @@ ENTRIES_AT_ONCE = 1_000
 CARDS_IN_A_STEP = 20_000
 """Cards of the entries taken in one step, about: half a second's work (25,600 cards: 0.6 s), so that for a host that
 was away a withdrawal waits no longer than for two steps."""
-
-CARDS_OF_A_BATCH = 512
-"""What a batch of answers or a work unit counts for: as many as either has at most (answer_pipeline.BATCH)."""
 
 CARDS_AT_ONCE = 5_000
 """Cards of one transaction in a rebuild: some ten megabytes. A guess."""
@@ -70,9 +55,8 @@ class Follower:
         self._directory = directory
         self.is_behind = False
         self._writer: StatusWriter | None = None
+        self._source = CardRecordSource(context)
         self._parties = b""
-        self._issuers: dict[bytes, int] = {context.authority.ca.key_identifier: 0}
-        self._partitions: dict[int, int] = {}
 
     def open(self) -> None:
         """Open the store, building it first where there is none or where the record was put back behind it.
@@ -118,13 +102,11 @@ class Follower:
             sequence = last_change(connection)
             last_card = connection.execute(select(func.max(card.c.id))).scalar_one_or_none() or 0
         with new_generation(self._directory) as writer:
-            self._parties = self._read_parties()
+            self._parties = self._source.parties()
             writer.write([], Freshness(0, began), self._parties)
             for after in range(0, last_card, CARDS_AT_ONCE):
                 with self._context.store.read() as connection:
-                    standings = standings_of_card_range(connection, after, after + CARDS_AT_ONCE)
-                    answers = answers_of_card_range(connection, after, after + CARDS_AT_ONCE)
-                    records = list(self._records(connection, standings, answers))
+                    records = list(self._source.range(connection, after, after + CARDS_AT_ONCE))
                 writer.write(records, Freshness(0, began))
                 cards += len(records)
             writer.write([], Freshness(sequence, began))  # so much is known, and no more
@@ -144,8 +126,8 @@ class Follower:
         now = self._now()
         with self._context.store.read() as connection:
             waiting = changes_after(connection, before.sequence, ENTRIES_AT_ONCE)
-            entries = _for_one_step(waiting)
-            records = list(self._touched(connection, entries))
+            entries = entries_for(waiting, CARDS_IN_A_STEP)
+            records = list(self._source.touched(connection, entries))
             is_ahead = not entries and _is_ahead(connection, before)
         self.is_behind = len(entries) < len(waiting) or len(waiting) == ENTRIES_AT_ONCE
         if is_ahead:
@@ -154,7 +136,7 @@ class Follower:
             sequence = entries[-1].sequence if entries else before.sequence
             if self.is_behind:  # what is known is no newer than the last of these
                 now = min(now, entries[-1].changed_at // 1_000_000)
-            parties = self._read_parties()
+            parties = self._source.parties()
             writer.write(records, Freshness(sequence, now), None if parties == self._parties else parties)
             self._parties = parties  # not before they are in the store
         return len(entries)
@@ -167,73 +149,10 @@ class Follower:
     def _now(self) -> int:
         return int(self._context.clock.now().timestamp())
 
-    def _touched(
-        self, connection: Connection, entries: Sequence[StatusChange]
-    ) -> Iterator[tuple[int, CardRecord]]:
-        """The records, as they are now, of all cards that the entries point to."""
-        subjects: dict[int, list[int]] = defaultdict(list)
-        for entry in entries:
-            subjects[entry.kind].append(entry.subject)
-        cards = {
-            *cards_of_items(connection, subjects[ChangeKind.STATUS]),
-            *cards_of_units(connection, subjects[ChangeKind.ISSUED]),
-            *cards_of_batches(connection, subjects[ChangeKind.ANSWERED]),
-        }
-        numbers = sorted(cards)
-        standings = standings_of_cards(connection, numbers)
-        yield from self._records(connection, standings, answers_of_cards(connection, numbers))
-
-    def _records(
-        self, connection: Connection, standings: Sequence[CardStanding], answers: dict[int, bytes]
-    ) -> Iterator[tuple[int, CardRecord]]:
-        for standing in standings:
-            issuer = self._issuer_of(connection, standing.certificates[0].partition_id)
-            yield standing.card_id, record_of(standing, issuer, answers.get(standing.card_id, b""))
-
-    def _issuer_of(self, connection: Connection, partition_id: int) -> int:
-        index = self._partitions.get(partition_id)
-        if index is None:
-            identifier = connection.execute(
-                select(crl_partition.c.issuer_key_identifier).where(crl_partition.c.id == partition_id)
-            ).scalar_one()
-            index = self._issuers.get(identifier)
-            if index is None:
-                raise StoreError(
-                    "certificates of a CA key that this home does not have",
-                    place=f"CRL partition {partition_id}",
-                    value=identifier.hex(),
-                )
-            self._partitions[partition_id] = index
-        return index
-
-    def _read_parties(self) -> bytes:
-        authority = self._context.authority
-        with self._context.store.read() as connection:
-            responders = ocsp_responders(connection, authority.issuer.algorithm)
-        in_charge = responder_in_charge(responders, self._context.clock.now())
-        return parties_octets(
-            [(authority.ca.key_identifier, authority.ca.certificate)],
-            [
-                ResponderCertificate(one.number, 0, one.role.certificate, one is in_charge)
-                for one in responders
-            ],
-            authority.issuer.algorithm,
-        )
-
 
 def _is_ahead(connection: Connection, store: Freshness) -> bool:
     """Whether a store has seen entries that the feed does not have: from there on the two went different ways."""
     return last_change(connection) < store.sequence
-
-
-def _for_one_step(waiting: Sequence[StatusChange]) -> Sequence[StatusChange]:
-    """The entries, oldest first, whose cards are not too many for one step; at least one."""
-    cards = 0
-    for place, entry in enumerate(waiting):
-        cards += CARDS_OF_A_BATCH if entry.kind in (ChangeKind.ISSUED, ChangeKind.ANSWERED) else 1
-        if cards > CARDS_IN_A_STEP and place:
-            return waiting[:place]
-    return waiting
 
 
 async def serve(service: Service) -> None:

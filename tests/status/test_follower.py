@@ -20,6 +20,7 @@ from engine.status import follower
 from engine.status.card_record import CardRecord, answer_head, unpack
 from engine.status.follower import Follower
 from engine.status.pre_signing import AnswerBatch, PreSigning
+from engine.status.record_source import CARDS_OF_A_BATCH
 from engine.status.status_store import CARD_KEY, CARDS, StatusReader
 from engine.status.status_store_writer import StatusWriter
 from engine.store.database import Store, open_store
@@ -171,7 +172,7 @@ def test_a_heartbeat_comes_when_it_is_due(ca: OcspAuthority) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "value"), [("ENTRIES_AT_ONCE", 2), ("CARDS_IN_A_STEP", 2 * follower.CARDS_OF_A_BATCH)]
+    ("bound", "value"), [("ENTRIES_AT_ONCE", 2), ("CARDS_IN_A_STEP", 2 * CARDS_OF_A_BATCH)]
 )
 def test_while_entries_wait_the_store_is_no_newer_than_the_last_one_taken(
     ca: OcspAuthority, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
