@@ -26,6 +26,7 @@ need gnutls-bin has ocsptool
 need libnss3-tools has vfychain
 need openjdk-17-jdk-headless has_java_compiler
 need wrk has wrk
+need systemd has systemd-analyze
 
 if [ ${#missing[@]} -gt 0 ]; then
     if ! has apt-get >/dev/null; then

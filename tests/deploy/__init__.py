@@ -1,0 +1,1 @@
+"""What is deployed: units, accounts, directories, containers, and the guide."""
