@@ -22,6 +22,7 @@ from pkcs11 import _pkcs11
 from engine.errors import ConfigurationInvalid, SignerFailed
 from engine.pkcs11.cryptoki import CKF_OS_LOCKING_OK, Functions, InitializeArguments
 from engine.pkcs11.return_codes import CKR_OK, error_for, name_of
+from engine.pkcs11.softhsm_files import put_back_token_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,7 @@ def _load(path: Path) -> Module:
     except (OSError, AttributeError, ValueError, pkcs11.exceptions.PKCS11Error) as error:
         # ValueError: C_GetFunctionList gave no list
         raise ConfigurationInvalid(f"this is no PKCS#11 module: {error}", place=str(path)) from error
+    put_back_token_files()  # only now is it known which: the environment has just been told
     arguments = InitializeArguments(flags=CKF_OS_LOCKING_OK)
     code = functions.initialize(ctypes.byref(arguments))
     if code != CKR_OK:
