@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import SignerUnavailable
 from tests.cli.prepared_home import (
     CERTIFICATES,
     SAFETY_NET,
@@ -113,7 +112,7 @@ def test_supervisors_killed_at_random(home: PreparedHome) -> None:
     chance = random.Random(SEED + 1)
     alone = [True] * 2 + [False] * 5
     chance.shuffle(alone)
-    killed, refused, orphans = 0, 0, set[int]()
+    killed, orphans = 0, set[int]()
     for run in (2, 1):
         while home.state(run) != "completed":
             process = home.start("run", "start", run, "--workers", 2, "--sessions", 1)
@@ -125,11 +124,7 @@ def test_supervisors_killed_at_random(home: PreparedHome) -> None:
                 killed += sum(map(kill, chance.sample(victims, len(victims))))
             if not alone:
                 home.hsm.reset()
-            code = process.wait(SAFETY_NET)
-            # SoftHSM, while workers without a supervisor still use its files, may refuse; the next start will do.
-            refused += code == SignerUnavailable.exit_code
-            assert code in {0, -9, SignerUnavailable.exit_code}
-            assert refused <= 3
+            assert process.wait(SAFETY_NET) in {0, -9}
     assert not alone, "the runs were over too soon"
     assert killed >= 7 + 5  # supervisors, and at least one worker with each of the five
     wait_until(lambda: not any(b"engine.issuance.worker" in command_line(orphan) for orphan in orphans))
