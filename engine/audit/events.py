@@ -37,6 +37,8 @@ class Event(Enum):
     FEED_SIGNED = ("feed.signed", 14)
     PUBLICATION_ADDED = ("publication.added", 14)
     PUBLICATION_WITHDRAWN = ("publication.withdrawn", 14)
+    USAGE_ACCOUNT_OPENED = ("usage.account-opened", 11)
+    USAGE_ACCOUNT_CLOSED = ("usage.account-closed", 11)
     USAGE_COLLECTED = ("usage.collected", 14)
     TOKEN_INITIALISED = ("token.initialised", 14)
     TOKEN_MEASURED = ("token.measured", 14)
