@@ -121,7 +121,7 @@ def describe_scope(connection: Connection, row: Scope, issuers: Mapping[bytes, C
         ConfigurationInvalid: a CA key of the scope is not at hand, or the URI of another scope has the same path.
     """
     partitions = partitions_in_use(connection)
-    uris = _uris(row, partitions)
+    uris = scope_uris(row, partitions)
     _check_paths(uris, row, all_scopes(connection), partitions)
     covered = _covered(row, partitions, issuers)
     return CrlScope(
@@ -157,8 +157,13 @@ def _at_hand(key_identifier: bytes, issuers: Mapping[bytes, CrlIssuer]) -> CrlIs
     return issuer
 
 
-def _uris(row: Scope, partitions: list[Partition]) -> tuple[str, ...]:
-    """Where the certificates in the scope say its CRL is; profiles may have changed the complete CRL's URI once."""
+def scope_uris(row: Scope, partitions: list[Partition]) -> tuple[str, ...]:
+    """Return where the certificates in a scope say its CRL is; profiles may have changed the complete one's URI once.
+
+    Args:
+        row: the scope.
+        partitions: all that are in use.
+    """
     if row.partition_id != COMPLETE:
         return (row.uri,)
     own = (p.complete_uri for p in partitions if p.issuer_key_identifier == row.issuer_key_identifier)
@@ -170,7 +175,7 @@ def _check_paths(uris: tuple[str, ...], row: Scope, scopes: list[Scope], partiti
     for scope in scopes:
         if scope.id != row.id:
             with suppress(ConfigurationInvalid):  # that one has no files, and says so itself
-                taken |= _paths(_uris(scope, partitions))
+                taken |= _paths(scope_uris(scope, partitions))
     for path in _paths(uris) & taken:
         raise ConfigurationInvalid(
             "two CRL scopes would be one file",
