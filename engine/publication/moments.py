@@ -1,4 +1,4 @@
-"""Times as an officer writes them: a day of Taipei, or an ISO 8601 time."""
+"""Times as an officer writes and reads them: a day of Taipei, or an ISO 8601 time."""
 
 from __future__ import annotations
 
@@ -50,3 +50,8 @@ def moment_from(text: str, place: str) -> datetime:
     if moment is None or moment.year not in _YEARS:
         raise InputRejected("not a time", place=place, value=text, rule=_RULE)
     return (moment if moment.tzinfo else moment.replace(tzinfo=TAIPEI)).astimezone(UTC)
+
+
+def in_taipei(moment: datetime) -> str:
+    """Return a time as officers read it: Taipei, to the second."""
+    return moment.astimezone(TAIPEI).isoformat(timespec="seconds")
