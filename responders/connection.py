@@ -18,7 +18,7 @@ from typing import Protocol
 
 import trio
 
-from responders.ocsp_http import HttpAnswer, OcspHttp
+from responders.ocsp_http import HttpAnswer, HttpAnswering
 from responders.request_reader import CONNECTION_NAMED, SEGMENT_OCTETS, STAYS, Request, RequestReader
 
 ANSWERS_IN_ONE_SEND = 16
@@ -80,19 +80,19 @@ class Connection:
 
     Args:
         sock: its socket, non-blocking; closed when either side has ended the connection.
-        http: answers requests.
+        http: answers the requests of this client.
         pulse: shared by all connections of the process.
         host: watches the socket.
 
     Attributes:
         descriptor: of the socket.
+        http: answers its requests.
         phase: what it waits for.
         since: since when: the time of the last sweep before that.
     """
 
     __slots__ = (
         "_host",
-        "_http",
         "_is_last",
         "_pulse",
         "_reader",
@@ -101,13 +101,14 @@ class Connection:
         "_rest",
         "_socket",
         "descriptor",
+        "http",
         "phase",
         "since",
     )
 
-    def __init__(self, sock: socket.socket, http: OcspHttp, pulse: Pulse, host: ConnectionHost) -> None:
+    def __init__(self, sock: socket.socket, http: HttpAnswering, pulse: Pulse, host: ConnectionHost) -> None:
         self._socket = sock
-        self._http = http
+        self.http = http
         self._pulse = pulse
         self._host = host
         self._reader = RequestReader()
@@ -150,7 +151,7 @@ class Connection:
         """End a phase that has lasted too long."""
         try:
             if self.phase is ARRIVING:
-                self._socket.send(last_words(self._http.refusal(408)))
+                self._socket.send(last_words(self.http.refusal(408)))
             if self.phase in (ARRIVING, IDLE):
                 self._leave()
             else:
@@ -178,7 +179,7 @@ class Connection:
         while requests:
             request = requests.popleft()
             method, target, body, if_none_match, _, _ = request
-            answer = self._http.at_once(method, target, body, if_none_match)
+            answer = self.http.at_once(method, target, body, if_none_match)
             if answer is None:
                 if not self._send(b"".join(out)):
                     requests.appendleft(request)
@@ -209,7 +210,7 @@ class Connection:
             return
         if self._refused:
             self._is_last = True
-            if self._send(last_words(self._http.refusal(self._refused))):
+            if self._send(last_words(self.http.refusal(self._refused))):
                 self._leave()
         elif self._reader.is_partial:
             if self.phase is not ARRIVING:

@@ -10,46 +10,74 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
+from typing import Protocol
 
 import trio
 
-from responders.connection import Connection, Pulse
-from responders.ocsp_http import OcspHttp
+from responders.connection import Connection, Phase, Pulse
+from responders.ocsp_http import HttpAnswering
 from responders.request_reader import Request
 
 READY_AT_ONCE = 64
 """Connections called before other tasks get their turn. A guess: some 2 ms of work."""
 
 
+class Watched(Protocol):
+    """What a connection is to the loop: a `Connection`, or what comes before one (`ProxiedConnection`)."""
+
+    descriptor: int
+    phase: Phase
+    since: float
+
+    def ready(self) -> None:
+        """Go on. Never waits."""
+        ...
+
+    def expire(self) -> None:
+        """End a phase that has lasted too long."""
+        ...
+
+    def end(self) -> None:
+        """Close the connection, whatever is in hand."""
+        ...
+
+
 class ConnectionLoop:
     """Watches connections.
 
     Args:
-        http: answers requests.
+        http: answers requests, where it does not matter whose they are.
 
     Attributes:
         pulse: what the connections look at.
     """
 
-    def __init__(self, http: OcspHttp) -> None:
+    def __init__(self, http: HttpAnswering) -> None:
         self.pulse = Pulse()
         self._http = http
         self._epoll = select.epoll()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, Watched] = {}
         self._live: trio.Nursery | None = None
         self._fewer = trio.Event()
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[Watched]:
         return iter(list(self._connections.values()))  # a copy: they end while one looks at them
 
-    def add(self, accepted: socket.socket) -> None:
-        """Take a connection in; its socket is non-blocking."""
-        connection = Connection(accepted, self._http, self.pulse, self)
+    def add(self, accepted: socket.socket, http: HttpAnswering | None = None) -> None:
+        """Take a connection in; its socket is non-blocking, and its requests may have an answerer of their own."""
+        self.watch(Connection(accepted, http or self._http, self.pulse, self))
+
+    def watch(self, connection: Watched) -> None:
+        """Call a connection when there is something to be read."""
         self._connections[connection.descriptor] = connection
         self._epoll.register(connection.descriptor, select.EPOLLIN)
+
+    def succeed(self, before: Watched, accepted: socket.socket, http: HttpAnswering) -> None:
+        """Put a `Connection` in the place of what came before it on the same socket."""
+        self._connections[before.descriptor] = Connection(accepted, http, self.pulse, self)
 
     async def run(self) -> None:
         """Serve the connections until cancelled; then they are closed."""
@@ -89,7 +117,7 @@ class ConnectionLoop:
         self._epoll.unregister(connection.descriptor)
         self._live.start_soon(self._answer_live, connection, request)
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: Watched) -> None:
         """Forget a connection; epoll does by itself when the socket is closed."""
         del self._connections[connection.descriptor]
         self._fewer.set()
@@ -102,4 +130,4 @@ class ConnectionLoop:
 
     async def _answer_live(self, connection: Connection, request: Request) -> None:
         method, target, body, if_none_match, _, _ = request
-        connection.give(request, await self._http.answer(method, target, body, if_none_match))
+        connection.give(request, await connection.http.answer(method, target, body, if_none_match))

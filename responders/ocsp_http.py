@@ -15,7 +15,7 @@ from typing import Protocol
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.entity_tags import names_tag
 from responders.http_times import http_date
-from responders.ocsp_answer import MALFORMED, OcspAnswer
+from responders.ocsp_answer import MALFORMED, UNAUTHORIZED, OcspAnswer
 from responders.ocsp_url import request_in_url
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,26 @@ _MORE_FIELDS = MappingProxyType(
 HttpAnswer = tuple[int, bytes, bytes]
 """Status, header fields as they are sent (each with its line end), and body. No named tuple: those cost more than all
 that is done with it (bench.ocsp)."""
+
+
+class HttpAnswering(Protocol):
+    """Answers requests as they come over HTTP: `OcspHttp`, or what stands in front of it for one client."""
+
+    def at_once(
+        self, method: bytes, target: bytes, body: bytes, if_none_match: bytes | None
+    ) -> HttpAnswer | None:
+        """Answer without waiting for anything; None where only the live signer can."""
+        ...
+
+    async def answer(
+        self, method: bytes, target: bytes, body: bytes, if_none_match: bytes | None
+    ) -> HttpAnswer:
+        """Answer, waiting for the live signer where it is needed."""
+        ...
+
+    def refusal(self, status: int) -> HttpAnswer:
+        """Return an answer of HTTP's own: a status without a body."""
+        ...
 
 
 class OcspRequestAnswering(Protocol):
@@ -57,14 +77,23 @@ class OcspHttp:
         now: tells the time that caches are told, in seconds since the epoch.
         max_age: the most seconds that a cache may keep an answer.
         path: the path of the OCSP URL in certificates; requests for `/` are answered as well.
+        shared: whether caches that serve several clients may keep answers.
     """
 
     def __init__(
-        self, responder: OcspRequestAnswering, now: Callable[[], int], *, max_age: int, path: bytes
+        self,
+        responder: OcspRequestAnswering,
+        now: Callable[[], int],
+        *,
+        max_age: int,
+        path: bytes,
+        shared: bool = True,
     ) -> None:
         self._responder = responder
         self._now = now
         self._max_age = max_age
+        self._path = path
+        self._who_may_keep = b"public" if shared else b"private"
         self._prefix = path.rstrip(b"/") + b"/"
         self._targets = frozenset({b"/", self._prefix, self._prefix[:-1]})
         self._second = 0
@@ -109,6 +138,15 @@ class OcspHttp:
             answer = INTERNAL_ERROR
         return self._in_http(answer, if_none_match if method == b"GET" else None)
 
+    def for_one_party(self) -> OcspHttp:
+        """Return one that gives the same answers, but tells caches that serve several clients to pass them on."""
+        return OcspHttp(self._responder, self._now, max_age=self._max_age, path=self._path, shared=False)
+
+    def unauthorized(self, method: bytes, target: bytes, body: bytes) -> HttpAnswer:
+        """Answer `unauthorized` (RFC 6960 section 2.3), whatever is asked for; HTTP's own refusals go before it."""
+        request = self._request(method, target, body)
+        return request if isinstance(request, tuple) else self._in_http(UNAUTHORIZED, None)
+
     def refusal(self, status: int) -> HttpAnswer:
         """Return an answer of HTTP's own: a status without a body."""
         more = _MORE_FIELDS.get(status, b"")
@@ -123,10 +161,10 @@ class OcspHttp:
             return self._in_unusual_target(target) if request is None else request
         if method != b"POST":
             return self.refusal(405)
-        return body if target in self._targets or _path(target) in self._targets else self.refusal(404)
+        return body if target in self._targets or path_in(target) in self._targets else self.refusal(404)
 
     def _in_unusual_target(self, target: bytes) -> bytes | HttpAnswer | None:
-        path = _path(target)
+        path = path_in(target)
         if path in self._targets:
             return None
         if path.startswith(self._prefix):
@@ -165,10 +203,11 @@ class OcspHttp:
         """What caches are told in this second of an answer signed ahead (RFC 9919 section 7.2), up to its tag."""
         now = self._second
         return (
-            b"Cache-Control: max-age=%d, public, no-transform, must-revalidate\r\n"
+            b"Cache-Control: max-age=%d, %b, no-transform, must-revalidate\r\n"
             b'Date: %b\r\nLast-Modified: %b\r\nExpires: %b\r\nETag: "'
             % (
                 max(0, min(self._max_age, next_update - now)),
+                self._who_may_keep,
                 http_date(now),
                 http_date(this_update),
                 http_date(next_update),
@@ -187,7 +226,7 @@ def _uncached(response: bytes, now: int) -> bytes:
     )
 
 
-def _path(target: bytes) -> bytes:
+def path_in(target: bytes) -> bytes:
     """Return the path of a request target in any form, without its query."""
     target = target.partition(b"?")[0]
     _, absolute, rest = target.partition(b"://")

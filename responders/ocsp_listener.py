@@ -17,7 +17,8 @@ import trio
 
 from responders.connection import Phase, last_words
 from responders.connection_loop import ConnectionLoop
-from responders.ocsp_http import OcspHttp
+from responders.ocsp_http import HttpAnswering
+from responders.proxied_connection import Arrivals
 from responders.request_reader import SEGMENT_OCTETS
 
 BACKLOG = 1_024
@@ -63,11 +64,13 @@ class OcspListener:
     Args:
         http: answers requests.
         limits: what clients are allowed.
+        arrivals: takes connections in where it matters whose they are: behind proxies, and where answers are counted.
     """
 
-    def __init__(self, http: OcspHttp, limits: Limits) -> None:
+    def __init__(self, http: HttpAnswering, limits: Limits, arrivals: Arrivals | None = None) -> None:
         self._http = http
         self._limits = limits
+        self._arrivals = arrivals
         self._seconds = {
             Phase.IDLE: limits.idle_seconds,
             Phase.ARRIVING: limits.request_seconds,
@@ -113,7 +116,7 @@ class OcspListener:
             await trio.lowlevel.wait_readable(listening)
             for _ in range(ACCEPTED_AT_ONCE):
                 try:
-                    accepted, _ = listening.accept()
+                    accepted, peer = listening.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -127,7 +130,10 @@ class OcspListener:
                     self._refuse(accepted)
                 else:
                     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self.connections.add(accepted)
+                    if self._arrivals is None:
+                        self.connections.add(accepted)
+                    else:
+                        self._arrivals.take(self.connections, accepted, peer[0])
 
     def _refuse(self, accepted: socket.socket) -> None:
         """Say that there is no room, to a client that may not even have asked yet."""
