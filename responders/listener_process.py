@@ -11,18 +11,24 @@ import gc
 import resource
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from engine.authority.configured_profiles import configured_profiles
-from engine.clock import SystemClock
-from engine.config import load_host_configuration
+from engine.clock import Clock, SystemClock
+from engine.config import HostConfiguration, load_host_configuration
 from engine.errors import ConfigurationInvalid, SealmintError, the_sealmint_error
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
+from responders.metering.meter import open_meter
+from responders.metering.metered_client import MeteredHttp
+from responders.ocsp_http import OcspHttp
 from responders.ocsp_listener import Limits, OcspListener
 from responders.opening import open_ocsp
+from responders.proxied_connection import Arrivals, proxies_in
 
 OTHER_DESCRIPTORS = 64
 """File descriptors besides those of connections. A guess."""
@@ -39,14 +45,40 @@ async def serve(home: Path, listening: socket.socket) -> None:
     allow_descriptors(settings.connections)
     limits = Limits(settings.connections, settings.idle_seconds, settings.request_seconds)
     profiles = configured_profiles(configuration)
+    clock = SystemClock()
     async with (
         stopped_from_outside() as stop,
-        open_ocsp(configuration, profiles, SystemClock(), stop) as (http, _),
+        open_ocsp(configuration, profiles, clock, stop) as (http, _),
+        open_arrivals(configuration, http, clock) as arrivals,
     ):
         gc.freeze()  # what is loaded by now stays: the collector need not walk it again and again
         async with trio.open_nursery() as nursery:
-            await nursery.start(OcspListener(http, limits).serve, [listening], stop)
+            await nursery.start(OcspListener(http, limits, arrivals).serve, [listening], stop)
             print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
+
+
+@asynccontextmanager
+async def open_arrivals(
+    configuration: HostConfiguration, http: OcspHttp, clock: Clock
+) -> AsyncIterator[Arrivals | None]:
+    """Open what takes connections in where it matters whose they are; None where it does not, and costs nothing.
+
+    Args:
+        configuration: the home's settings.
+        http: answers requests.
+        clock: tells the meter days and months.
+
+    Raises:
+        ConfigurationInvalid: a listed proxy is no network.
+    """
+    proxies = proxies_in(configuration.responders)
+    if configuration.metering.enabled:
+        async with open_meter(configuration.metering, clock) as meter:
+            yield Arrivals(MeteredHttp(http, meter).for_client, proxies)
+    elif proxies:
+        yield Arrivals(lambda _: http, proxies)
+    else:
+        yield None
 
 
 def allow_descriptors(connections: int) -> None:

@@ -226,6 +226,12 @@ def _uncached(response: bytes, now: int) -> bytes:
     )
 
 
+def is_billable(answer: HttpAnswer) -> bool:
+    """Whether an answer says something about a certificate, or that what the client has still holds (304)."""
+    status, _, body = answer
+    return len(body) > _ERROR_OCTETS or status == 304  # HTTP's own refusals have no body
+
+
 def path_in(target: bytes) -> bytes:
     """Return the path of a request target in any form, without its query."""
     target = target.partition(b"?")[0]

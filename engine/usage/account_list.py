@@ -7,14 +7,20 @@ accounts are recognised, and holds nothing that would let anybody pass for one: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from engine.errors import InputRejected
 from engine.home import write_private
 from engine.store.relying_party_accounts import RelyingPartyAccount
+
+
+def _network(text: str) -> str:
+    ip_network(text)  # a ValueError becomes pydantic's
+    return text
 
 
 class ListedAccount(BaseModel):
@@ -24,7 +30,7 @@ class ListedAccount(BaseModel):
 
     name: str
     token_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
-    address_ranges: list[str]
+    address_ranges: list[Annotated[str, AfterValidator(_network)]]
     monthly_quota: Annotated[int, Field(ge=0)] | None
 
 

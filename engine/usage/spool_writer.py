@@ -51,7 +51,9 @@ class SpoolWriter:
         Raises:
             OSError: it could not all be written.
         """
-        if self._path is not None and self._descriptor < 0:
+        if self._path is None or not self._unwritten:
+            return
+        if self._descriptor < 0:
             self._descriptor = _open(self._path)
         while self._unwritten:
             written = os.write(self._descriptor, self._unwritten)
