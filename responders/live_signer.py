@@ -17,7 +17,7 @@ from engine.audit.digest_journal import LIVE_OCSP, DigestJournal, keep_recording
 from engine.authority.ocsp_responders import ocsp_responders
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token
-from engine.errors import HomeUnusable, SignerFailed, SignerUnavailable, StoreError, TokenError
+from engine.errors import HomeUnusable, SignerUnavailable, StoreError, TokenError
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
 from engine.status.service import Service, run_service
@@ -26,21 +26,11 @@ from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import LiveSigningServer
 from responders.live_signing.signing_queue import BATCH, SigningQueue
 from responders.live_signing.streams import open_listeners
+from responders.replacement import ToBeReplaced
 
 LOCK = "live-signer"
 STORE_LOOK_SECONDS = 1.0
 """Between two looks for a status store that is not there yet, or for a new responder certificate. A guess."""
-
-
-class ToBeReplaced(SignerFailed):
-    """Nothing is wrong that a new process would not put right: its supervisor starts one at once."""
-
-    exit_code = 75  # EX_TEMPFAIL of sysexits.h
-
-    @classmethod
-    def because_of(cls, error: TokenError) -> ToBeReplaced:
-        """Make it of the error that ended this process."""
-        return cls(error.message, place=error.place, rule=error.rule)
 
 
 async def serve(service: Service) -> None:
