@@ -6,14 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from engine.cli.main import app
 from responders.supervised_process import FINAL
 from tests.deploy.accounts import AUTHORITY, PUBLIC, directories, users
+from tests.deploy.command_line import check_command
 from tests.deploy.unit_files import INSTALLED, SERVICES, TIMERS, Unit, installed_copy, read_unit
 
 MOST_EXPOSED = 3.0
@@ -53,10 +51,7 @@ def _systemd(*arguments: str) -> str:
 def test_the_command_is_one_of_the_command_line(unit: Unit) -> None:
     program, *words = unit.command()
     assert program == INSTALLED
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    command.make_context(unit.name, words)  # raises where an option is unknown or its value is no such
+    check_command(words)
 
 
 @each_service
