@@ -53,8 +53,12 @@ app.add_typer(token.app, name="token")
 app.add_typer(publish.app, name="publish")
 app.add_typer(feed.app, name="feed")
 app.add_typer(usage.app, name="usage")
-# What the rooms beside this one add, such as `serve` and `feed serve`.
-for _group, _parent in (("sealmint.commands", app), ("sealmint.feed_commands", feed.app)):
+# What the rooms beside this one add, such as `serve`, `feed serve` and `usage serve`.
+for _group, _parent in (
+    ("sealmint.commands", app),
+    ("sealmint.feed_commands", feed.app),
+    ("sealmint.usage_commands", usage.app),
+):
     for _command in entry_points(group=_group):
         _parent.command(_command.name)(_command.load())
 

@@ -1,0 +1,1 @@
+"""The spool of a public host, for the CA host to fetch."""
