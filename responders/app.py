@@ -22,7 +22,7 @@ from engine.x509.profiles import ProfileSet
 from responders.authority_documents import Document
 from responders.entity_tags import has_current
 from responders.http_times import http_date
-from responders.ocsp_http import HttpAnswer, OcspHttp
+from responders.ocsp_http import HttpAnswer, HttpAnswering
 from responders.readiness import Readiness
 from responders.request_reader import BODY_OCTETS
 from responders.web_connection import WebConnection
@@ -63,7 +63,7 @@ class Pages:
         clock: tells the time.
     """
 
-    ocsp: OcspHttp
+    ocsp: HttpAnswering
     documents: dict[str, Document]
     crls: Path
     crl_paths: tuple[str, ...]

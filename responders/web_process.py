@@ -25,6 +25,7 @@ from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.app import Pages, crl_paths, make_app
 from responders.authority_documents import authority_documents
+from responders.metering.web_front import web_ocsp
 from responders.opening import open_ocsp, path_of
 from responders.readiness import Readiness
 from responders.request_reader import HEADER_OCTETS
@@ -55,7 +56,7 @@ async def serve(path: Path, socket: int) -> None:
     ):
         app = make_app(
             Pages(
-                ocsp=ocsp,
+                ocsp=web_ocsp(ocsp, configuration.metering),
                 documents=authority_documents(path_of(ca_issuers), ca, root),
                 crls=Path(configuration.crl.directory),
                 crl_paths=crl_paths(profiles),
