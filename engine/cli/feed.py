@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import orjson
+import structlog
+import trio
 import typer
 
 from engine.cli.opening import open_context
-from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer
+from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, errors
 from engine.clock import SystemClock
-from engine.errors import HomeUnusable, InputRejected
+from engine.config import load_public_configuration
+from engine.errors import HomeUnusable, InputRejected, SealmintError
 from engine.feed import admission, joining
+from engine.feed.pull import Log, Puller, open_pull
 from engine.home import Home, write_private
+
+_GROUP_MAY_READ = 0o027
+"""umask: the processes that answer may run as another user of the group."""
 
 app = typer.Typer(
     help="What is published, on its way from the CA host to public hosts.", no_args_is_help=True
@@ -88,6 +102,82 @@ def dismiss(
     with open_context(home) as context:
         admission.dismiss(context, name)
     answer({"name": name}, as_json, text=f"{name} may no longer read the feed")
+
+
+@app.command("pull")
+def pull(
+    url: Annotated[
+        str | None, typer.Option("--from", help="https://host:port; [feed].url without it.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until SIGINT or SIGTERM.")] = False,
+    from_nothing: Annotated[
+        bool,
+        typer.Option(
+            "--from-nothing", help="Build new copies beside those in use, whatever they have come to."
+        ),
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """On a public host: bring its copies to where the CA's record stands, each piece verified."""
+    configuration = load_public_configuration(home)
+    os.umask(_GROUP_MAY_READ)
+    opened = partial(open_pull, Home(home), configuration, SystemClock(), url=url, from_nothing=from_nothing)
+    if follow:
+        trio.run(_follow, opened, configuration.feed.wait_seconds, as_json)
+        return
+    outcome = trio.run(_pull_once, opened)
+    failed = {lane: error for lane, error in outcome.items() if error is not None}
+    for lane, error in list(failed.items())[1:]:
+        errors.print(f"{lane}: {error}", soft_wrap=True)
+    for error in failed.values():
+        raise error
+    answer(_told(outcome), as_json, text="the copies stand where the record stands")
+
+
+Opened = Callable[[], AbstractAsyncContextManager[Puller]]
+Outcome = Mapping[str, SealmintError | None]
+
+
+async def _pull_once(opened: Opened) -> Outcome:
+    async with opened() as puller:
+        return await puller.pull_once()
+
+
+async def _follow(opened: Opened, wait_seconds: int, as_json: bool) -> None:
+    """Follow the feed until a signal comes."""
+
+    def caught_up(outcome: Outcome) -> None:
+        said = _told(outcome)
+        line = orjson.dumps(said).decode() if as_json else "; ".join(f"{k} {v}" for k, v in said.items())
+        print(line, flush=True)  # noqa: T201 - the one line that whoever started this waits for
+
+    log = _logger()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async with opened() as puller, trio.open_nursery() as nursery:
+            log.info("following")
+            nursery.start_soon(puller.follow, log, wait_seconds, caught_up)
+            async for _ in received:
+                nursery.cancel_scope.cancel()
+                break
+    log.info("stopped")
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {lane: "current" if error is None else type(error).__name__ for lane, error in outcome.items()}
+
+
+def _logger() -> Log:
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    log: Log = structlog.get_logger(process="feed-pull", pid=os.getpid())
+    return log
 
 
 def _read(path: Path) -> bytes:

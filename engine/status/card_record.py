@@ -143,6 +143,14 @@ def pack(record: CardRecord) -> bytes:
     return _CARDS[len(record.certificates)].pack(*values) + record.answer
 
 
+def plain_octets(octets: bytes) -> int | None:
+    """Return how long a packed record is without its answer; None where the octets cannot be one."""
+    if len(octets) < _CARDS[0].size or not 0 < octets[5] <= MOST_CERTIFICATES:
+        return None
+    size = _CARDS[octets[5]].size
+    return size if size <= len(octets) else None
+
+
 def unpack(octets: bytes) -> CardRecord:
     """Read a packed record."""
     form = _CARDS[octets[5]]

@@ -65,27 +65,59 @@ def parties_octets(
     )
 
 
+class NamedParties(NamedTuple):
+    """Issuers and responders as they are named, before anything is made of their certificates."""
+
+    algorithm: SignatureAlgorithm
+    issuers: list[tuple[bytes, bytes]]
+    responders: list[ResponderCertificate]
+
+    def issuer_names(self) -> list[IssuerNames]:
+        """Return what CertIDs say of the issuers."""
+        return [IssuerNames.from_certificate(certificate) for _, certificate in self.issuers]
+
+    def layouts(self) -> dict[int, AnswerLayout]:
+        """Return the layouts of the answers, by responder."""
+        names = self.issuer_names()
+        return {
+            one.number: layout_of(names[one.issuer], one.certificate, self.algorithm)
+            for one in self.responders
+        }
+
+
+def named_parties(octets: bytes) -> NamedParties:
+    """Decode `parties_octets`, as far as it names certificates.
+
+    Raises:
+        ValueError, KeyError, TypeError: the octets are something else.
+    """
+    document = orjson.loads(octets)
+    return NamedParties(
+        SignatureAlgorithm(document["algorithm"]),
+        [
+            (bytes.fromhex(identifier), bytes.fromhex(certificate))
+            for identifier, certificate in document["issuers"]
+        ],
+        [
+            ResponderCertificate(number, issuer, bytes.fromhex(certificate), current)
+            for number, issuer, certificate, current in document["responders"]
+        ],
+    )
+
+
 def parties_from(octets: bytes) -> Parties:
     """Decode `parties_octets`."""
     if not octets:
         return Parties((), {})
-    document = orjson.loads(octets)
-    algorithm = SignatureAlgorithm(document["algorithm"])
-    names = [
-        (bytes.fromhex(identifier), IssuerNames.from_certificate(bytes.fromhex(certificate)))
-        for identifier, certificate in document["issuers"]
-    ]
-    responders = [
-        ResponderCertificate(number, issuer, bytes.fromhex(certificate), current)
-        for number, issuer, certificate, current in document["responders"]
-    ]
-    layouts = {one.number: layout_of(names[one.issuer][1], one.certificate, algorithm) for one in responders}
-    current = {one.issuer: one.certificate for one in responders if one.current}
+    named = named_parties(octets)
+    current = {one.issuer: one.certificate for one in named.responders if one.current}
     issuers = tuple(
-        KnownIssuer(index, identifier, issuer, current.get(index, b""))
-        for index, (identifier, issuer) in enumerate(names)
+        KnownIssuer(index, identifier, names, current.get(index, b""))
+        for index, ((identifier, _), names) in enumerate(
+            zip(named.issuers, named.issuer_names(), strict=True)
+        )
     )
-    return Parties(issuers, layouts)
+    return Parties(issuers, named.layouts())
 
 
 def layout_of(issuer: IssuerNames, responder: bytes, algorithm: SignatureAlgorithm) -> AnswerLayout:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import lmdb
 
@@ -28,6 +29,32 @@ from engine.status.status_store import (
     open_environment,
 )
 
+MARK, SNAPSHOT = b"mark", b"snapshot"
+"""Beside the progress, in a copy: the digest of the change feed's entry there; and, until all cards were
+copied once, the number of the last card that was."""
+
+_READERS_LOCK_TOO = 0o660
+"""Of `lock.mdb`: a reader of the group takes a slot in it."""
+
+
+class PackedCard(NamedTuple):
+    """A card as it comes packed from another host, and was checked there and here."""
+
+    card: int
+    octets: bytes
+    issuer: int
+    serials: Sequence[bytes]
+
+
+class CopyPosition(NamedTuple):
+    """How far a store has come that is a copy of another host's."""
+
+    progress: Freshness
+    mark: str
+    """Hex digest of the entry of the change feed that the progress names; empty at its beginning."""
+    copied_until: int | None
+    """While it is built from nothing: the number of the last card that was copied. None once all were."""
+
 
 class StatusWriter:
     """Writes one generation of a status store.
@@ -41,9 +68,11 @@ class StatusWriter:
 
     def __init__(self, generation: Path) -> None:
         self._place = str(generation)
-        with _files_in(generation):
+        with files_in(generation):
             generation.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._environment = open_environment(generation, writer=True)
+        with files_in(generation):
+            (generation / "lock.mdb").chmod(_READERS_LOCK_TOO)
         try:
             self._serials, self._cards, self._meta = map(self._environment.open_db, (SERIALS, CARDS, META))
         except lmdb.Error as error:
@@ -56,12 +85,7 @@ class StatusWriter:
 
     def freshness(self) -> Freshness:
         """Return how far the store has come; zeros in a new one."""
-        try:
-            with self._environment.begin() as transaction:
-                octets = transaction.get(PROGRESS, default=bytes(PROGRESS_FORM.size), db=self._meta)
-        except lmdb.Error as error:
-            raise self._failed(error) from error
-        return Freshness(*PROGRESS_FORM.unpack(octets))
+        return Freshness(*PROGRESS_FORM.unpack(self._meta_value(PROGRESS) or bytes(PROGRESS_FORM.size)))
 
     def write(
         self, records: Iterable[tuple[int, CardRecord]], progress: Freshness, parties: bytes | None = None
@@ -76,27 +100,102 @@ class StatusWriter:
         Raises:
             StoreError: the disk or the map is full, or the disk failed; the store is as it was.
         """
+        packed = (
+            PackedCard(card, pack(record), record.issuer, [one.serial for one in record.certificates])
+            for card, record in records
+        )
+        with self._writing() as transaction:
+            self._put(transaction, packed, progress, parties)
+
+    def write_copied(
+        self, cards: Iterable[PackedCard], position: CopyPosition, parties: bytes | None = None
+    ) -> None:
+        """Put cards in that come packed from another host, with how far the copy has come, in one transaction.
+
+        Args:
+            cards: they replace what is there.
+            position: what this brings the store to.
+            parties: issuers and responders, when they changed.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        with self._writing() as transaction:
+            self._put(transaction, cards, position.progress, parties)
+            transaction.put(MARK, bytes.fromhex(position.mark), db=self._meta)
+            if position.copied_until is None:
+                transaction.delete(SNAPSHOT, db=self._meta)
+            else:
+                transaction.put(SNAPSHOT, CARD_KEY.pack(position.copied_until), db=self._meta)
+
+    def position(self) -> CopyPosition:
+        """Return how far a copy has come.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        progress = self.freshness()
+        mark, until = self._meta_value(MARK), self._meta_value(SNAPSHOT)
+        return CopyPosition(progress, mark.hex(), CARD_KEY.unpack(until)[0] if until else None)
+
+    def parties(self) -> bytes:
+        """Return issuers and responders as they were written; nothing in a new store.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return self._meta_value(PARTIES)
+
+    def packed(self, cards: Iterable[int]) -> list[bytes | None]:
+        """Return the packed records of cards; None for one that is not there.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        try:
+            with self._environment.begin(db=self._cards) as transaction:
+                return [transaction.get(CARD_KEY.pack(card)) for card in cards]
+        except lmdb.Error as error:
+            raise self._failed(error) from error
+
+    def _meta_value(self, key: bytes) -> bytes:
+        try:
+            with self._environment.begin() as transaction:
+                return transaction.get(key, default=b"", db=self._meta)
+        except lmdb.Error as error:
+            raise self._failed(error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[lmdb.Transaction]:
         try:
             self._environment.reader_check()  # slots of readers that were killed
             with self._environment.begin(write=True) as transaction:
-                for card, record in records:
-                    key = CARD_KEY.pack(card)
-                    transaction.put(key, pack(record), db=self._cards)
-                    for certificate in record.certificates:
-                        serial = SERIAL_KEY.pack(record.issuer, certificate.serial)
-                        transaction.put(serial, key, db=self._serials, overwrite=False)
-                if parties is not None:
-                    transaction.put(PARTIES, parties, db=self._meta)
-                transaction.put(PROGRESS, PROGRESS_FORM.pack(*progress), db=self._meta)
+                yield transaction
         except lmdb.Error as error:
             raise self._failed(error) from error
+
+    def _put(
+        self,
+        transaction: lmdb.Transaction,
+        cards: Iterable[PackedCard],
+        progress: Freshness,
+        parties: bytes | None,
+    ) -> None:
+        for card, octets, issuer, serials in cards:
+            key = CARD_KEY.pack(card)
+            transaction.put(key, octets, db=self._cards)
+            for serial in serials:
+                transaction.put(SERIAL_KEY.pack(issuer, serial), key, db=self._serials, overwrite=False)
+        if parties is not None:
+            transaction.put(PARTIES, parties, db=self._meta)
+        transaction.put(PROGRESS, PROGRESS_FORM.pack(*progress), db=self._meta)
 
     def _failed(self, error: lmdb.Error) -> StoreError:
         return StoreError("the status store cannot be written", place=self._place, value=str(error))
 
 
 @contextmanager
-def _files_in(place: Path) -> Iterator[None]:
+def files_in(place: Path) -> Iterator[None]:
     """Translate what the file system refuses."""
     try:
         yield
@@ -132,11 +231,11 @@ def new_generation(directory: Path) -> Iterator[StatusWriter]:
     Raises:
         StoreError: a file cannot be made; the store in use stays.
     """
-    with _files_in(directory):
+    with files_in(directory):
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     with suppress(HomeUnusable):
-        _remove_all_but(current_generation(directory))
-    name = f"generation-{secrets.token_hex(6)}"
+        remove_generations(directory, but=current_generation(directory).name)
+    name = new_name()
     writer = StatusWriter(directory / name)
     try:
         yield writer
@@ -145,21 +244,28 @@ def new_generation(directory: Path) -> Iterator[StatusWriter]:
         shutil.rmtree(directory / name, ignore_errors=True)
         raise
     writer.close()
-    with _files_in(directory):
-        _name_current(directory, name)
-    _remove_all_but(directory / name)
+    with files_in(directory):
+        name_in(directory, CURRENT, name)
+    remove_generations(directory, but=name)
 
 
-def _remove_all_but(generation: Path) -> None:
-    for other in generation.parent.glob("generation-*"):
-        if other != generation:
+def new_name() -> str:
+    """Return a name for a generation that none had before."""
+    return f"generation-{secrets.token_hex(6)}"
+
+
+def remove_generations(directory: Path, *, but: str) -> None:
+    """Remove all generations but one: readers that still have one open keep its pages until they change over."""
+    for other in directory.glob("generation-*"):
+        if other.name != but:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _name_current(directory: Path, name: str) -> None:
-    partial = directory / f"{CURRENT}.partial"
+def name_in(directory: Path, file_name: str, text: str) -> None:
+    """Write a generation's name, or what else is said of one, into a small file; complete or not at all."""
+    partial = directory / f"{file_name}.partial"
     with partial.open("w", encoding="ascii") as file:
-        file.write(name)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    partial.rename(directory / CURRENT)
+    partial.rename(directory / file_name)
