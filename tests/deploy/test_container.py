@@ -27,6 +27,7 @@ UNIT_OF = {
     "feed": "sealmint-feed",
     "feed-pull": "sealmint-feed-pull",
     "public": "sealmint-public",
+    "usage": "sealmint-usage",
 }
 """Which unit runs the same on a host without containers."""
 
@@ -85,18 +86,20 @@ def test_a_container_runs_what_the_unit_runs(name: str) -> None:
 @pytest.mark.cps("6.7")
 def test_the_two_hosts_share_the_network_of_the_feed_and_nothing_else() -> None:
     homes = {name: service["volumes"][0].split(":")[0] for name, service in OURS.items()}
-    assert homes == {"serve": "authority", "feed": "authority", "feed-pull": "public", "public": "public"}
+    assert homes == {name: "authority" if name in ("serve", "feed") else "public" for name in OURS}
     assert SERVICES["serve"]["network_mode"] == "none"
     assert [name for name, service in OURS.items() if "feed" in service.get("networks", [])] == [
         "feed",
         "feed-pull",
+        "usage",
     ]
     assert SERVICES["edge"]["network_mode"] == "service:public"
 
 
 def test_ports_that_are_published_are_listened_at() -> None:
-    assert SERVICES["feed"]["ports"] == ["8443:8443"]
-    assert SERVICES["feed"]["command"][-1].endswith(":8443")
+    for name in ("feed", "usage"):
+        port = SERVICES[name]["command"][-1].rpartition(":")[2]
+        assert SERVICES[name]["ports"] == [f"{port}:{port}"]
     (port,) = SERVICES["public"]["ports"]
     site = (DEPLOY / "nginx" / "site.conf").read_text()
     assert re.findall(r"listen (\d+);", site) == [port.split(":")[1]]
