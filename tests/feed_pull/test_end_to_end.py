@@ -1,0 +1,90 @@
+"""Two homes, real processes, real TLS: what the CA host says reaches the public host, and nothing else does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from engine.feed.certificate_copy import INDEX_NAME
+from engine.repository.certificate_index import CertificateIndex
+from engine.repository.publication_copy import PublicationCopy
+from engine.store.schema import CertificateState
+from tests.cli.prepared_home import PreparedHome, copy_of, wait_until
+from tests.feed_pull.two_homes import PublicHome, admitted, feed_of
+
+
+@pytest.fixture(scope="module")
+def issued_home(prepared: PreparedHome, tmp_path_factory: pytest.TempPathFactory) -> PreparedHome:
+    """A home with certificates, one card of them accepted, with answers and CRLs."""
+    home = copy_of(prepared, tmp_path_factory.mktemp("feed") / "copy")
+    home.sealmint("run", "start", 1)
+    home.look("cert", "accept", serials(home)[0])
+    home.sealmint("ocsp", "presign")
+    home.sealmint("crl", "publish")
+    return home
+
+
+def serials(home: PreparedHome) -> list[str]:
+    return [serial for (serial,) in home.query("SELECT hex(serial) FROM reservation ORDER BY item_id")]
+
+
+@pytest.mark.cps("2.6.3")
+@pytest.mark.cps("6.7")
+def test_what_is_published_reaches_a_host_without_keys(issued_home: PreparedHome, tmp_path: Path) -> None:
+    home = issued_home
+    document = tmp_path / "policy.txt"
+    document.write_text("隱私權政策\n" * 1_000, encoding="utf-8")
+    home.look(
+        *("publish", "document", "--kind", "privacy-policy", "--file", document, "--version", "1.0"),
+        *("--title-zh", "隱私權政策", "--title-en", "Privacy policy"),
+    )
+    public = admitted(home, tmp_path)
+    first, other, last = (serials(home)[place] for place in (0, 1, -1))
+    with feed_of(home) as url:
+        outcome = public.sealmint("feed", "pull", "--from", url).json
+        assert set(outcome.values()) == {"current"}
+        now = int(
+            x509.load_der_x509_certificate(
+                (public.path / "certificates/ca.der").read_bytes()
+            ).not_valid_before_utc.timestamp()
+        )
+        assert all(public.has_answer(serial, now) for serial in serials(home))
+        index = CertificateIndex(public.path / "repository" / INDEX_NAME)
+        assert [one.serial.hex().upper() for one in index.by_serial(bytes.fromhex(first))] == [first]
+        assert index.by_serial(bytes.fromhex(other)) == []  # nobody accepted it
+        (published,) = PublicationCopy(public.path / "repository").read()
+        assert published.content_sha256 == hashlib.sha256(document.read_bytes()).hexdigest()
+        content = PublicationCopy(public.path / "repository").content_path(published.content_sha256)
+        assert content.read_bytes() == document.read_bytes()
+        same_files(home.path / "crl", public.path / "crl")
+        with public.following(url) as following:
+            assert set(following.caught_up.values()) == {"current"}
+            home.look("cert", "revoke", last, "--ground", "key-compromise")
+            assert wait_until(lambda: is_revoked(public, last), following.process)
+            home.look("cert", "accept", other)
+            home.sealmint("crl", "publish")
+            assert wait_until(lambda: bool(index.by_serial(bytes.fromhex(other))), following.process)
+            assert wait_until(lambda: same_files(home.path / "crl", public.path / "crl"), following.process)
+            home.sealmint("ocsp", "presign")
+            assert wait_until(lambda: public.has_answer(last, now), following.process)
+            assert following.stop() == 0
+            assert [line for line in following.said if line["level"] == "error"] == []
+
+
+def is_revoked(public: PublicHome, serial: str) -> bool:
+    standing = public.standing(serial)
+    return standing is not None and standing.state is CertificateState.REVOKED
+
+
+def same_files(one: Path, other: Path) -> bool:
+    def digests(directory: Path) -> dict[str, str]:
+        return {
+            str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in directory.rglob("*.crl")
+        }
+
+    return digests(one) == digests(other) != {}
