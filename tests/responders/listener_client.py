@@ -11,6 +11,7 @@ import trio
 
 from responders.ocsp_http import OcspHttp
 from responders.ocsp_listener import Limits, OcspListener
+from responders.proxied_connection import Arrivals
 
 LIMITS = Limits(connections=100, idle_seconds=60.0, request_seconds=60.0)
 """Long enough that no test meets them unawares."""
@@ -79,14 +80,19 @@ class RunningListener:
         http: answers.
         limits: of the listener.
         listening: the socket; a new one without it.
+        arrivals: of the listener.
     """
 
     def __init__(
-        self, http: OcspHttp, limits: Limits = LIMITS, listening: socket.socket | None = None
+        self,
+        http: OcspHttp,
+        limits: Limits = LIMITS,
+        listening: socket.socket | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.socket = listening or socket.create_server(("127.0.0.1", 0))
         self.socket.setblocking(False)
-        self.listener = OcspListener(http, limits)
+        self.listener = OcspListener(http, limits, arrivals)
         self.stop = trio.Event()
         self.ended = trio.Event()
         self._clients: list[Client] = []
@@ -113,9 +119,11 @@ class RunningListener:
 
 
 @asynccontextmanager
-async def running(http: OcspHttp, limits: Limits = LIMITS) -> AsyncIterator[RunningListener]:
+async def running(
+    http: OcspHttp, limits: Limits = LIMITS, arrivals: Arrivals | None = None
+) -> AsyncIterator[RunningListener]:
     """Run a listener while the block runs."""
-    made = RunningListener(http, limits)
+    made = RunningListener(http, limits, arrivals=arrivals)
     with closing(made):
         async with trio.open_nursery() as nursery:
             await nursery.start(made.serve)
