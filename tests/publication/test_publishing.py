@@ -158,6 +158,24 @@ def test_a_certificate_policy_follows_its_own_rules_or_those_of_a_notice(
         publishing.publish_document(Document(CP, WORDS, pdf("cp-2.1"), "2.1", SMALL))
 
 
+def test_a_notice_about_one_kind_announces_nothing_of_another(publishing: Publishing) -> None:
+    publishing.publish_document(cps("2.3"))
+    publishing.publish_document(Document(CP, WORDS, pdf("cp-2.3"), "2.3"))
+    publishing.publish_notice(RevisionNotice(CP, "2.4", SMALL, WORDS))
+    with pytest.raises(InputRejected, match="no notice has announced"):
+        publishing.publish_document(cps("2.4", SMALL, start_of(date(2027, 3, 1))))
+
+
+def test_one_withdrawn_before_its_effect_was_not_the_first(publishing: Publishing, clock: SetClock) -> None:
+    wrong = publishing.publish_document(cps("2.2", effective=start_of(date(2026, 12, 20)))).row
+    publishing.withdraw(wrong.id, "the wrong file")
+    right = publishing.publish_document(cps("2.3")).row
+    clock.move(timedelta(days=1))
+    publishing.withdraw(right.id, "it was in force for a day")
+    with pytest.raises(InputRejected, match="is not said"):
+        publishing.publish_document(cps("2.4"))
+
+
 def test_a_notice_may_name_a_later_time_and_the_document_keeps_to_it(
     publishing: Publishing, clock: SetClock
 ) -> None:
