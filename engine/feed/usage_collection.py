@@ -102,7 +102,7 @@ class PublicHostSpool:
     def _check(self, response: httpx.Response) -> None:
         """Learn which host answers; it must stay the same."""
         tls = response.extensions["network_stream"].get_extra_info("ssl_object")
-        name = self._names.get(tls.getpeercert(binary_form=True))
+        name = self._names.get(tls.getpeercert(True))
         if name is None or self.name not in (None, name):
             raise FeedRejected("another host answers", place=self._url, value=name, rule="admitted, and one")
         self.name = name
