@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.deploy.unit_files import DEPLOY
+from deploy.unit_files import DEPLOY
 
 AUTHORITY, PUBLIC = "authority", "public"
 

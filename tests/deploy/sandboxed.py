@@ -18,10 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from struct import pack
 
-from tests.deploy.unit_files import UNITS, Unit, read_unit
+from deploy.unit_files import UNITS, Unit, read_unit
 
 NUMBERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
-IS_POSSIBLE = platform.machine() == "x86_64" and NUMBERS.exists()
 
 # linux/prctl.h, linux/seccomp.h, linux/filter.h, linux/audit.h
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_MDWE, _PR_GET_MDWE = 38, 22, 65, 66
@@ -31,6 +30,11 @@ _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _EPERM, _EAFNOSUPPORT = 1, 97
 _FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
+
+
+def in_sandbox(unit: str, *words: str) -> list[str]:
+    """Return the command that runs another one in a service's sandbox, from the project's directory."""
+    return [sys.executable, "-m", "tests.deploy.sandboxed", unit, *words]
 
 
 def main() -> None:
@@ -49,8 +53,14 @@ def main() -> None:
     os.execv(sys.argv[2], sys.argv[2:])
 
 
-def kernel_denies_write_execute() -> bool:
-    """Whether this kernel has prctl(PR_SET_MDWE): Linux 6.3."""
+def why_not() -> str | None:
+    """Say why there is no sandbox here; None if there is."""
+    if platform.machine() != "x86_64" or not NUMBERS.exists():
+        return "the filter is written for x86-64 with its headers"
+    return None if _kernel_denies_write_execute() else "PR_SET_MDWE came with Linux 6.3"
+
+
+def _kernel_denies_write_execute() -> bool:
     found: int = ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0)
     return found >= 0
 

@@ -26,8 +26,8 @@ def test_systemd_reads_the_accounts(role: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", [AUTHORITY, PUBLIC])
 def test_systemd_makes_the_directories(role: str, tmp_path: Path) -> None:
     root = make_host(tmp_path, role)
-    numbers = _numbers(root / "etc" / "passwd") | {"root": 0}
-    groups = _numbers(root / "etc" / "group") | {"root": 0}
+    numbers = numbers_in(root / "etc" / "passwd") | {"root": 0}
+    groups = numbers_in(root / "etc" / "group") | {"root": 0}
     for directory in directories(role):
         status = (root / directory.path[1:]).stat()
         found = status.st_mode & 0o7777, status.st_uid, status.st_gid
@@ -43,7 +43,7 @@ def make_host(root: Path, *roles: str) -> Path:
     return root
 
 
-def _numbers(path: Path) -> dict[str, int]:
+def numbers_in(path: Path) -> dict[str, int]:
     return {
         fields[0]: int(fields[2]) for fields in (line.split(":") for line in path.read_text().splitlines())
     }

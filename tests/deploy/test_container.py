@@ -16,9 +16,9 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 from packaging.requirements import Requirement
 
 from deploy.runtime_lock import declared, part_for
+from deploy.unit_files import DEPLOY, UNITS, read_unit
 from tests.deploy.accounts import PUBLIC, users
 from tests.deploy.command_line import check_command
-from tests.deploy.unit_files import DEPLOY, UNITS, read_unit
 
 PROJECT = DEPLOY.parent
 CONTAINER = DEPLOY / "container"

@@ -12,12 +12,12 @@ import pytest
 
 from tests.cli.prepared_home import ROOT, PreparedHome, command, environment, wait_until
 from tests.deploy import sandboxed
+from tests.deploy.sandboxed import in_sandbox
 from tests.responders.test_serve_command import ask
 
 pytestmark = [
     pytest.mark.cps("6.5.1"),
-    pytest.mark.skipif(not sandboxed.IS_POSSIBLE, reason="the filter is written for x86-64 with its headers"),
-    pytest.mark.skipif(not sandboxed.kernel_denies_write_execute(), reason="PR_SET_MDWE came with Linux 6.3"),
+    pytest.mark.skipif(sandboxed.why_not() is not None, reason=sandboxed.why_not() or ""),
 ]
 
 FORBIDDEN = """
@@ -37,10 +37,6 @@ print(*(fails(*act[:-1], **act[-1]) for act in [
     (socket.socket, socket.AF_UNIX, {}),
 ]))
 """
-
-
-def in_sandbox(unit: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.deploy.sandboxed", unit, *arguments]
 
 
 def test_the_sandbox_holds() -> None:
@@ -87,3 +83,21 @@ def test_the_end_of_the_audit_chain_is_signed(home: PreparedHome) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["sequence"] > 0
+
+
+def test_the_feed_is_served(home: PreparedHome) -> None:
+    serve = command("feed", "serve", "--home", home.path, "--listen", "127.0.0.1:0", "--json")
+    with subprocess.Popen(
+        in_sandbox("sealmint-feed.service", *serve),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate()
+    assert line, said
+    assert process.returncode == 0
+    assert b'"died"' not in said

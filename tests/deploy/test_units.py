@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.unit_files import INSTALLED, SERVICES, TIMERS, Unit, installed_copy, read_unit
 from responders.supervised_process import FINAL
 from tests.deploy.accounts import AUTHORITY, PUBLIC, directories, users
 from tests.deploy.command_line import check_command
-from tests.deploy.unit_files import INSTALLED, SERVICES, TIMERS, Unit, installed_copy, read_unit
 
 MOST_EXPOSED = 3.0
 """Of the ten points of `systemd-analyze security`; the requirement."""

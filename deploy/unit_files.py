@@ -1,4 +1,4 @@
-"""systemd's unit files as the tests read them: strictly, with the drop-in that all services share."""
+"""systemd's unit files, read strictly, with the drop-in that all services share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DEPLOY = Path(__file__).resolve().parent
 UNITS = DEPLOY / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
 TIMERS = sorted(UNITS.glob("*.timer"))
@@ -31,14 +31,17 @@ class Unit:
         return [value for section, key, value in self.settings if (section, key) == ("Service", name)]
 
     def words(self, name: str) -> list[str]:
+        """The words of a setting that is a list."""
         return [word for value in self.all(name) for word in value.split()]
 
     def one(self, name: str) -> str:
+        """The value of a setting that stands there once."""
         (value,) = self.all(name)
         return value
 
     @property
     def environment(self) -> dict[str, str]:
+        """What the unit says of its environment, files aside."""
         pairs = (word.partition("=") for value in self.all("Environment") for word in shlex.split(value))
         return {name: value for name, _, value in pairs}
 
