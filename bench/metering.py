@@ -4,9 +4,9 @@
 
 Two listener processes of each kind answer from one status store: unmetered, with accounts told by a token in the path,
 and with accounts told by address. wrk asks each in turn, by GET and by POST, so that whatever a shared machine does
-else X
-Fails when metering takes more than a tenth of the CPU time of an unmetered answer. Rates are reported, but not held to:
-how many answers a shared machine gives says more of what else it does.
+else meets all alike. Counts are flushed while it runs as often as by default; in the end the spool must say what wrk
+saw. Fails when metering takes more than a tenth of the CPU time of an unmetered answer. Rates are reported, but not
+held to: how many answers a shared machine gives says more of what else it does.
 """
 
 from __future__ import annotations
