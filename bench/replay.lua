@@ -1,10 +1,11 @@
--- Replays requests from a file, one a line, in its order: wrk -s bench/replay.lua URL -- GET|POST FILE
--- GET: what follows the slash. POST: the body in hexadecimal. Every status but 2xx is counted by wrk itself.
+-- Replays requests from a file, one a line, in its order: wrk -s bench/replay.lua URL -- GET|POST FILE [PATH]
+-- GET: what follows the slash. POST: the body in hexadecimal, sent to PATH, which is / without it. Every status but 2xx
+-- is counted by wrk itself.
 
 local requests, count, place = {}, 0, 0
 
 function init(arguments)
-    local method, path = arguments[1], arguments[2]
+    local method, path, target = arguments[1], arguments[2], arguments[3] or "/"
     local headers = { ["Host"] = wrk.headers["Host"] }
     if method == "POST" then
         headers["Content-Type"] = "application/ocsp-request"
@@ -15,7 +16,7 @@ function init(arguments)
             requests[count] = wrk.format("GET", "/" .. line, headers)
         else
             local body = line:gsub("..", function(digits) return string.char(tonumber(digits, 16)) end)
-            requests[count] = wrk.format("POST", "/", headers, body)
+            requests[count] = wrk.format("POST", target, headers, body)
         end
     end
 end

@@ -29,7 +29,9 @@ class LoadResult:
     p99_ms: float
 
 
-def replay(url: str, method: str, requests: Path, *, seconds: float, connections: int) -> LoadResult:
+def replay(
+    url: str, method: str, requests: Path, *, seconds: float, connections: int, path: str = "/"
+) -> LoadResult:
     """Replay requests for some seconds, and check that every one was answered with 2xx.
 
     Args:
@@ -38,9 +40,10 @@ def replay(url: str, method: str, requests: Path, *, seconds: float, connections
         requests: the file for `replay.lua`.
         seconds: how long.
         connections: kept open; each has one request on its way.
+        path: where requests are sent by POST.
     """
     load = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(SCRIPT), url]
-    command = [*load, "--", method, str(requests)]
+    command = [*load, "--", method, str(requests), path]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=True
     )

@@ -26,6 +26,8 @@ need gnutls-bin has ocsptool
 need libnss3-tools has vfychain
 need openjdk-17-jdk-headless has_java_compiler
 need wrk has wrk
+need nginx-light test -x /usr/sbin/nginx # which is not on everybody's PATH
+need libnginx-mod-stream test -f /usr/lib/nginx/modules/ngx_stream_module.so
 need systemd has systemd-analyze
 
 if [ ${#missing[@]} -gt 0 ]; then
