@@ -1,6 +1,6 @@
 """The meter of a listener process: counts in memory, and takes the counts to the spool now and then.
 
-Every `[metering].flush_seconds`, and at the end of each day in Taipei, what was counted since is appended to this
+Twice in `[metering].flush_seconds`, and at the end of each day in Taipei, what was counted since is appended to this
 process's file of the spool, and what all processes of the host have appended is read back. So quotas are exact to what
 is answered in one such interval, a killed process loses no more than that, and no answer waits for a file.
 """
@@ -24,6 +24,10 @@ from engine.usage.spool_sums import SpoolSums
 from engine.usage.spool_writer import SpoolWriter
 from responders.http_times import whole_seconds
 from responders.metering.account_book import AccountBook, Tally
+
+FLUSHES_IN_AN_INTERVAL = 2
+"""What another process answered is unknown here until it has written it and this one has read it, each at its own time:
+with one flush in an interval that could be nearly two intervals."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +87,9 @@ class Meter:
 
     async def run(self) -> None:
         """Flush in time until cancelled."""
+        pause = self._settings.flush_seconds / FLUSHES_IN_AN_INTERVAL
         while True:
-            await trio.sleep(min(self._settings.flush_seconds, seconds_to_midnight(self._now())))
+            await trio.sleep(min(pause, seconds_to_midnight(self._now())))
             await self.flush()
 
     def close(self) -> None:

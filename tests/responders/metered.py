@@ -29,7 +29,7 @@ def list_accounts(path: Path, *accounts: dict[str, object]) -> None:
     partial.rename(path)
 
 
-def settings(directory: Path, *, anonymous: bool = False) -> MeteringSection:
+def metering_in(directory: Path, *, anonymous: bool = False) -> MeteringSection:
     """Metering in a directory, flushed when the test says so."""
     return MeteringSection(
         enabled=True,

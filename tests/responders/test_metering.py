@@ -5,22 +5,24 @@ from __future__ import annotations
 import base64
 import os
 import random
-from collections import Counter
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.clock import TAIPEI, SetClock
+from engine.config import MeteringSection
 from engine.usage import spool_sums
 from engine.usage.account_list import ListedAccount
 from engine.usage.address_ranges import Address
 from engine.x509 import der
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.metering.account_book import AccountBook
-from responders.metering.meter import Meter, open_meter
+from responders.metering.account_book import NO_QUOTA, AccountBook, Tally
+from responders.metering.meter import FLUSHES_IN_AN_INTERVAL, Meter, open_meter
 from responders.metering.metered_client import MeteredClient, MeteredHttp
 from responders.metering.web_front import web_ocsp
 from responders.ocsp_answer import MALFORMED, TRY_LATER, OcspAnswer
@@ -31,7 +33,7 @@ from tests.responders.metered import (
     UNKNOWN_TOKEN,
     account,
     list_accounts,
-    settings,
+    metering_in,
     spooled,
 )
 from tests.responders.stand_ins import CACHING, LIVE, PATH, ScriptedResponder, echo, http_over
@@ -58,7 +60,7 @@ class Host:
     """
 
     def __init__(self, directory: Path, *, anonymous: bool = False) -> None:
-        self.settings = settings(directory, anonymous=anonymous)
+        self.settings = metering_in(directory, anonymous=anonymous)
         self.spool = directory / "spool"
         self.clock = clock()
         self.responder = ScriptedResponder()
@@ -99,6 +101,18 @@ def path(token: str, rest: bytes = b"") -> bytes:
 def fields_of(answer: HttpAnswer) -> dict[str, str]:
     lines = answer[1].decode("ascii").splitlines()
     return dict(line.split(": ", 1) for line in lines)
+
+
+METHODS = (b"GET", b"POST", b"HEAD", b"PUT")
+
+
+def targets() -> st.SearchStrategy[bytes]:
+    """Targets as clients write them, and as they do not."""
+    tokens = st.sampled_from([TOKEN.encode(), OTHER_TOKEN.encode(), UNKNOWN_TOKEN.encode(), b"", b"t"])
+    rests = st.sampled_from([b"", IN_URL, PATH[1:], b"elsewhere", b"?query"]) | st.binary(max_size=8)
+    paths = st.builds(lambda token, rest: b"/t/" + token + b"/" + rest, tokens, rests)
+    origins = paths | st.builds(lambda rest: b"/" + rest, rests)
+    return origins | st.builds(lambda path: b"http://ocsp.example" + path, origins) | st.binary(max_size=12)
 
 
 # ---- whose request it is ----
@@ -254,6 +268,26 @@ async def test_live_answers_count_when_they_are_there(host: Host, nursery: trio.
     assert spooled(host.spool) == {"bank": (1, 0)}
 
 
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(METHODS), targets(), st.booleans()), max_size=20))
+def test_whatever_is_asked_is_counted_once_or_not_at_all(asked: list[tuple[bytes, bytes, bool]]) -> None:
+    meter = Meter(MeteringSection(accounts="/nowhere", spool="/nowhere"), clock())
+    accounts = [account("bank", NETWORK, token=TOKEN), account("post", token=OTHER_TOKEN)]
+    tallies: dict[str, Tally] = {}
+    meter.book = AccountBook([ListedAccount.model_validate(one) for one in accounts], tallies)
+    for tally in tallies.values():
+        tally.left = NO_QUOTA
+    shared = MeteredHttp(http_over(ScriptedResponder()), meter)
+    clients = {is_member: shared.for_client(MEMBER if is_member else STRANGER) for is_member in (True, False)}
+    billable = 0
+    for method, target, is_member in asked:
+        answer = clients[is_member].at_once(method, target, REQUEST, None)
+        assert answer is not None
+        billable += answer[2].startswith(b"answer to ")
+    assert sum(tally.answers for tally in tallies.values()) == billable
+    assert all(tally.left == NO_QUOTA - tally.answers for tally in tallies.values())
+
+
 # ---- quotas ----
 
 
@@ -282,28 +316,27 @@ async def test_the_quota_is_one_for_all_processes_of_a_host(host: Host) -> None:
     assert ask(host.client(first, MEMBER))[2] == UNAUTHORIZED
 
 
-async def test_what_is_over_is_no_more_than_one_interval_lets_through(host: Host) -> None:
-    """Random processes, requests and flushes: each process gives at most what it knew to be left."""
-    numbers = random.Random(3)
-    quota = 200
+@pytest.mark.parametrize("seed", range(5))
+async def test_what_is_over_is_no_more_than_the_others_gave_in_one_interval(host: Host, seed: int) -> None:
+    """Processes that flush at times of their own, each as often as `run` does."""
+    numbers = random.Random(seed)
+    quota, pause = 200, 8  # requests between two flushes
     host.accounts(account("bank", token=TOKEN, quota=quota))
     meters = [await host.meter() for _ in range(3)]
-    given: Counter[int] = Counter()
-    at_once = [0] * len(meters)  # given by each since its last flush
-    most = 0
-    for _ in range(2_000):
-        place = numbers.randrange(len(meters))
-        if numbers.random() < 0.02:
-            await meters[place].flush()
-            at_once[place] = 0
-        elif ask(host.client(meters[place]), path(TOKEN))[2] != UNAUTHORIZED:
-            given[place] += 1
-            at_once[place] += 1
-            most = max(most, sum(at_once))
-    assert quota <= given.total() <= quota + most
+    phases = [numbers.randrange(pause) for _ in meters]
+    given = 0
+    for step in range(3 * quota):
+        order = list(range(len(meters)))
+        numbers.shuffle(order)
+        for place in order:
+            given += ask(host.client(meters[place]), path(TOKEN))[2] != UNAUTHORIZED
+            if step % pause == phases[place]:
+                await meters[place].flush()
+    interval = pause * FLUSHES_IN_AN_INTERVAL
+    assert quota <= given <= quota + interval * (len(meters) - 1)
     for meter in meters:
         await meter.flush()
-    assert spooled(host.spool)["bank"][0] == given.total()
+    assert spooled(host.spool)["bank"] == (given, 3 * 3 * quota - given)
 
 
 async def test_a_process_that_starts_goes_on_from_the_spool(
@@ -471,12 +504,12 @@ async def test_the_spool_holds_no_token_and_no_address(host: Host) -> None:
 
 def test_the_web_front_of_a_metered_host_answers_nobody(tmp_path: Path) -> None:
     http = http_over(ScriptedResponder(echo))
-    metered = settings(tmp_path)
+    metered = metering_in(tmp_path)
     closed = web_ocsp(http, metered)
     for target in (b"/", path(TOKEN)):
         answer = closed.at_once(b"POST", target, REQUEST, None)
         assert answer is not None
         assert answer[0] == (200 if target == b"/" else 404)
         assert answer[2] == (UNAUTHORIZED if target == b"/" else b"")
-    for unmetered in (metered.model_copy(update={"enabled": False}), settings(tmp_path, anonymous=True)):
+    for unmetered in (metered.model_copy(update={"enabled": False}), metering_in(tmp_path, anonymous=True)):
         assert web_ocsp(http, unmetered) is http
