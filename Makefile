@@ -38,4 +38,4 @@ hsm-shim: setup ## build the pretend HSM: build/libhsm_shim.so
 	@$(PYTHON) -m tests.hsm_shim build/libhsm_shim.so
 
 clean: ## remove what was built here (the demo's home as well)
-	rm -rf build $(VENV) $(DEMO_HOME)
+	rm -rf build $(VENV) $(DEMO_HOME) $(DEMO_HOME)-public

@@ -1,7 +1,8 @@
-"""The demonstration: a development CA issues to 933 real companies, and answers for what it issued.
+"""The demonstration: a development CA issues to 933 real companies, answers for what it issued, and publishes it.
 
 OpenSSL verifies every certificate; then certificates are accepted, suspended and revoked, and OpenSSL is asked by OCSP
-and by CRL. It does what a person would type, shows the commands, and starts from what is there when it is called again.
+and by CRL, of the CA host and of a public host without keys that copies its feed. It does what a person would type,
+shows the commands, and starts from what is there when it is called again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from deploy import demo_public
 from deploy.demo_status import demonstrate, prepare, responders, stay_up
 from deploy.shown_commands import ask, heading, name, sealmint, show
 
@@ -51,8 +53,11 @@ def main() -> None:
     heading("The responders, on loopback")
     with responders(home) as served:
         demonstrate(home, served, shown)
-        if options.stay_up:
-            stay_up(served, home)
+        demo_public.publish(home)
+        with demo_public.public_host(home, home.with_name(f"{home.name}-public")) as public:
+            demo_public.demonstrate(home, public, shown)
+            if options.stay_up:
+                stay_up(served, public, home)
     heading("The audit log")
     sealmint("audit", "verify", "--home", str(home))
     summary(home, verified, time.monotonic() - began)

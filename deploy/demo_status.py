@@ -190,9 +190,9 @@ def until(condition: Callable[[], bool], failure: Callable[[], str]) -> None:
         time.sleep(0.2)
 
 
-def stay_up(served: Served, home: Path) -> None:
+def stay_up(served: Served, public: Served, home: Path) -> None:
     """Say what can be asked, and wait until somebody stops the responders."""
-    heading("The responders stay up; stop them with Ctrl-C")
+    heading("The responders and the public host stay up; stop them with Ctrl-C")
     certificates = home / "certificates"
     example = [
         "openssl",
@@ -202,9 +202,10 @@ def stay_up(served: Served, home: Path) -> None:
         "-cert",
         name(home / "demo-1.pem"),
     ]
-    example += ["-url", served.ocsp, "-CAfile", name(certificates / "root.pem")]
+    example += ["-url", public.ocsp, "-CAfile", name(certificates / "root.pem")]
     print("  try:", shlex.join([*example, "-verify_other", name(certificates / "chain.pem")]))
     print(f"       curl {served.http}/readyz")
+    print(f"       the repository, in a browser: {public.http}/")
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         served.process.wait()

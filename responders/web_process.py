@@ -1,5 +1,7 @@
 """The process of the web application: `python -m responders.web_process --home H --socket FD`.
 
+On a public host the repository site is part of it.
+
 Hypercorn serves it on a listening socket of the supervisor's. It says `ready` on standard output when it accepts
 connections.
 """
@@ -18,7 +20,7 @@ from hypercorn.trio import serve as serve_asgi
 from engine.authority.configured_profiles import configured_profiles
 from engine.authority.role_certificates import certificate_of
 from engine.clock import SystemClock
-from engine.config import load_host_configuration
+from engine.config import PublicConfiguration, load_host_configuration
 from engine.errors import SealmintError, the_sealmint_error
 from engine.home import Home
 from engine.process_hardening import forbid_cores
@@ -28,6 +30,8 @@ from responders.authority_documents import authority_documents
 from responders.metering.web_front import web_ocsp
 from responders.opening import open_ocsp, path_of
 from responders.readiness import Readiness
+from responders.repository_site.registration import add_repository_site
+from responders.repository_site.site import repository_site
 from responders.request_reader import HEADER_OCTETS
 
 GRACE_SECONDS = 10.0
@@ -65,6 +69,10 @@ async def serve(path: Path, socket: int) -> None:
                 clock=clock,
             )
         )
+        if isinstance(configuration, PublicConfiguration):
+            add_repository_site(
+                app, repository_site(configuration, profiles, reader, clock, ca=ca, root=root)
+            )
         async with trio.open_nursery() as nursery:
             await nursery.start(
                 partial(serve_asgi, app, hypercorn_settings(socket), shutdown_trigger=stop.wait)
