@@ -222,7 +222,7 @@ class _Following:
 
     async def heads(self) -> None:
         """Ask for the head again and again: each is answered when there is another, or after the time to wait."""
-        known, pause = "", _Pause(self._puller.pauses)
+        known, pause = "", Pause(self._puller.pauses)
         while True:
             try:
                 answer = await self._puller.client.ask(
@@ -244,7 +244,7 @@ class _Following:
         if lane is not self._puller.copies.status:
             await self._status_was_tried.wait()
         done: HeadNews | None = None
-        pause = _Pause(self._puller.pauses)
+        pause = Pause(self._puller.pauses)
         while True:
             changed, news = self._changed, self._news
             if news is None or news is done:
@@ -277,17 +277,23 @@ class _Following:
         return error
 
 
-class _Pause:
-    """How long to wait before the next try: doubling, with up to half of it left out by chance."""
+class Pause:
+    """How long to wait before the next try: doubling, with up to half of it left out by chance.
+
+    Args:
+        chance: keeps hosts that lost the feed together from asking for it together.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._next = FIRST_PAUSE_SECONDS
 
     def over(self) -> None:
+        """Begin anew: it worked."""
         self._next = FIRST_PAUSE_SECONDS
 
     def after(self, error: SealmintError) -> float:
+        """Return how many seconds to wait after an error."""
         longest = REJECTED_SECONDS if isinstance(error, FeedRejected) else self._next
         self._next = min(2 * self._next, LONGEST_PAUSE_SECONDS)
         return longest * (1 - self._chance.random() / 2)

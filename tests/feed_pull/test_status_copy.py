@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
 from engine.errors import FeedRejected, FeedUnavailable
 from engine.feed.entries import pack_entries, unpack_entries
@@ -463,3 +466,43 @@ async def test_a_page_with_cards_of_another_one_is_not_taken(feed: ToyFeed, tmp_
     with pytest.raises(FeedRejected, match="another one"):
         await pull(feed, tmp_path)
     assert CURRENT not in names_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        (PieceKind.PARTIES, 0),
+        (PieceKind.STATUS_SNAPSHOT, 0),
+        (PieceKind.STATUS_SNAPSHOT, 3),
+        (PieceKind.STATUS_SNAPSHOT, 6),
+        (PieceKind.STATUS, CARDS),
+        (PieceKind.STATUS, CARDS + 3),
+    ],
+)
+def test_killed_while_it_builds_it_goes_on_without_a_hand(
+    feed: ToyFeed, tmp_path: Path, kind: PieceKind, after: int
+) -> None:
+    def change_or_kill(question: Question) -> None:
+        if feed.sequence == CARDS and question.kind is PieceKind.STATUS_SNAPSHOT and question.after:
+            for card in range(1, 5):
+                feed.put((card, record(card, 2, REVOKED)))
+        if (question.kind, question.after) == (kind, after):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    feed.refuse = change_or_kill
+    child = os.fork()
+    if not child:
+        try:
+            trio.run(pull, feed, tmp_path)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    feed.refuse = lambda question: None
+    for card in range(1, 5):
+        feed.put((card, record(card, 2, REVOKED)))
+    trio.run(pull, feed, tmp_path)
+    assert states(tmp_path) == [REVOKED] * 4 + [CertificateState.GOOD] * (CARDS - 4)
+    with StatusReader(tmp_path) as store:
+        assert store.freshness().sequence == feed.sequence
+        assert all(store.presigned(0, serial_of(card), START + 1) for card in range(1, CARDS + 1))
+    assert sum(name.startswith("generation-") for name in names_in(tmp_path)) == 1

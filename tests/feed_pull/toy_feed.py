@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cache
 
 import httpx
+import trio
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -127,6 +128,7 @@ class ToyFeed:
         self.accounts: list[ListedAccount] = []
         self.asked: list[Question] = []
         self.clock = SetClock(NOW)
+        self._news = trio.Event()
         self.signer = toy().unauthorised_responder
         self.refuse: Callable[[Question], httpx.Response | None] = lambda question: None
         self.spoil_statement: Callable[[Statement], Statement] = lambda statement: statement
@@ -191,6 +193,8 @@ class ToyFeed:
         kind = request.url.path.rpartition("/")[2]
         question = Question.model_validate({"kind": kind, **dict(request.url.params)})
         self.asked.append(question)
+        if question.wait:
+            await self._wait_for_news(question)
         refused = self.refuse(question)
         if refused is not None:
             return refused
@@ -198,6 +202,16 @@ class ToyFeed:
         if in_change_feed and (question.after > self.sequence or question.mark != self.mark(question.after)):
             return reply(409, b'{"error": "another record"}')
         return reply(200, self.spoil_piece(question, await self.piece(question)))
+
+    async def _wait_for_news(self, question: Question) -> None:
+        with trio.move_on_after(question.wait):
+            while digest_of(self._head().model_dump_json().encode()) == question.known:
+                await self._news.wait()
+
+    def tell_news(self) -> None:
+        """Let those who wait look at the record again."""
+        self._news.set()
+        self._news = trio.Event()
 
     async def piece(self, question: Question) -> bytes:
         body, through, is_last, marked = self._body(question)
