@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import re
 import select
 import shlex
@@ -17,7 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from deploy.unit_files import SERVICES, read_unit
@@ -27,6 +28,8 @@ GUIDE = PROJECT / "docs" / "deployment.md"
 PORTS = ("2560", "8080", "8443", "8444")
 FEED_PORT = "8443"
 ROLES = ("authority", "public")
+_OUR_PORTS = 20_000, 32_768
+"""The upper end: net.ipv4.ip_local_port_range begins there; the lower one is a guess."""
 
 _BLOCK = re.compile(r"^```sh (authority|public)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -56,6 +59,7 @@ def main() -> None:
     """Try the guide; exit 0 when every command succeeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="a directory that is not there yet")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # not without stopping the rest
     trial = Trial(parser.parse_args().directory.absolute())
     with trial.stopped_at_the_end():
         for role, text in blocks():
@@ -138,9 +142,12 @@ def _script(path: Path, text: str) -> None:
 
 
 def _free_port(held: ExitStack) -> str:
-    listening = held.enter_context(socket.socket())
-    listening.bind(("127.0.0.1", 0))
-    return str(listening.getsockname()[1])
+    """Find a port below those that the kernel gives to connections that go out: none of them takes it meanwhile."""
+    while True:
+        listening = held.enter_context(socket.socket())
+        with suppress(OSError):
+            listening.bind(("127.0.0.1", random.randrange(*_OUR_PORTS)))
+            return str(listening.getsockname()[1])
 
 
 def _stop(pid: int) -> None:

@@ -20,8 +20,26 @@ def check_command(words: Sequence[str]) -> None:
         KeyError: there is no such command.
         typer.TyperException: an option is unknown, missing, or its value is no such.
     """
+    command, rest = _command(words)
+    command.make_context(" ".join(words), rest)
+
+
+def check_names(words: Sequence[str]) -> None:
+    """Check the names of a command and of its options; what the values are is not looked at.
+
+    Raises:
+        KeyError: there is no such command.
+        AssertionError: there is no such option.
+    """
+    command, rest = _command(words)
+    known = {name for parameter in command.params for name in parameter.opts}
+    unknown = {word for word in rest if word.startswith("--")} - known
+    assert not unknown, (list(words), unknown)
+
+
+def _command(words: Sequence[str]) -> tuple[Any, list[str]]:
     command: Any = typer.main.get_command(app)
     rest = list(words)
     while hasattr(command, "commands"):
         command = command.commands[rest.pop(0)]
-    command.make_context(" ".join(words), rest)
+    return command, rest
