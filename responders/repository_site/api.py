@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import trio
 from pydantic import BaseModel, ValidationError
@@ -49,6 +50,7 @@ _RETRY_SECONDS = "5"
 """A guess: by then a copy that is behind has mostly come up, and a crowd has gone."""
 
 _NAME = "repository_api"
+_READ_ONLY: dict[str, Any] = {"provide_automatic_options": False}
 
 
 class _OfThisApi(OpenAPIProvider):
@@ -97,7 +99,7 @@ def fault(status: HTTPStatus, error: str, field: str | None = None, rule: str | 
 
 
 def _add_certificates(api: Blueprint, site: RepositorySite) -> None:
-    @api.get("/certificates")
+    @api.get("/certificates", **_READ_ONLY)
     @validate_querystring(CertificateQuestion)
     @document_response(CertificatePage)
     @document_response(Fault, 400)
@@ -109,7 +111,7 @@ def _add_certificates(api: Blueprint, site: RepositorySite) -> None:
         """
         return answer(await certificates.found(site, query_args), None)
 
-    @api.get("/certificates/<serial>")
+    @api.get("/certificates/<serial>", **_READ_ONLY)
     @document_response(CertificateDetails)
     @document_response(Fault, 400)
     @document_response(Fault, 404)
@@ -128,7 +130,7 @@ def _add_certificates(api: Blueprint, site: RepositorySite) -> None:
         name = f"{certificates.hexadecimal(row.serial)}.{form}"
         return file_of(Document(octets, media_type, row.not_before), name)
 
-    @api.get("/status/<serial>")
+    @api.get("/status/<serial>", **_READ_ONLY)
     @document_response(Status)
     @document_response(Fault, 400)
     @document_response(Fault, 503)
@@ -141,37 +143,37 @@ def _add_certificates(api: Blueprint, site: RepositorySite) -> None:
 
 
 def _add_listings(api: Blueprint, site: RepositorySite) -> None:
-    @api.get("/crls")
+    @api.get("/crls", **_READ_ONLY)
     @document_response(CrlList)
     async def crls() -> Response:
         """The published certificate revocation lists."""
         return answer(await site.read(crl_list, site))
 
-    @api.get("/authorities")
+    @api.get("/authorities", **_READ_ONLY)
     @document_response(AuthorityList)
     async def authorities() -> Response:
         """The certificates of the CA and of its root."""
         return answer(authority_list(site), FILE_SECONDS)
 
-    @api.get("/documents")
+    @api.get("/documents", **_READ_ONLY)
     @document_response(PublicationList)
     async def documents() -> Response:
         """CPS, CP, privacy policy, audit result and the like: what is in force, and older versions."""
         return answer(await site.read(publication_list, site, DOCUMENTS))
 
-    @api.get("/news")
+    @api.get("/news", **_READ_ONLY)
     @document_response(PublicationList)
     async def news() -> Response:
         """News, the newest first."""
         return answer(await site.read(publication_list, site, (PublicationKind.NEWS,)))
 
-    @api.get("/notices")
+    @api.get("/notices", **_READ_ONLY)
     @document_response(PublicationList)
     async def notices() -> Response:
         """Notices of revisions (CPS 8.1.2): those still open first."""
         return answer(await site.read(publication_list, site, (PublicationKind.NOTICE,)))
 
-    @api.get("/service")
+    @api.get("/service", **_READ_ONLY)
     @document_response(Service)
     @document_response(Fault, 503)
     async def service_status() -> Response:
@@ -182,7 +184,7 @@ def _add_listings(api: Blueprint, site: RepositorySite) -> None:
 def _add_files(api: Blueprint, site: RepositorySite) -> None:
     authority_documents = authority_files(site)
 
-    @api.get("/publications/<number>")
+    @api.get("/publications/<number>", **_READ_ONLY)
     @document_response(PublicationAnswer)
     @document_response(Fault, 404)
     async def one_publication(number: str) -> Response:
@@ -190,7 +192,7 @@ def _add_files(api: Blueprint, site: RepositorySite) -> None:
         found = await site.read(partial(_publication, site), number)
         return answer(found) if found else fault(HTTPStatus.NOT_FOUND, "there is no such publication")
 
-    @api.get("/publications/<number>/content")
+    @api.get("/publications/<number>/content", **_READ_ONLY)
     @document_response(Fault, 404)
     async def content(number: str) -> Response:
         """The file of a document."""
@@ -204,7 +206,7 @@ def _add_files(api: Blueprint, site: RepositorySite) -> None:
         sent = await file_response(path, found.file.name, media_type, found.file.sha256)
         return sent or fault(HTTPStatus.SERVICE_UNAVAILABLE, "the file has not come over the feed yet")
 
-    @api.get("/authorities/<name>")
+    @api.get("/authorities/<name>", **_READ_ONLY)
     @document_response(Fault, 404)
     async def authority_file(name: str) -> Response:
         """A certificate of the CA or of its root: ca.cer, ca.pem, root.cer, root.pem, chain.p7b or chain.pem."""

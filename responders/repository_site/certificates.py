@@ -126,6 +126,7 @@ def _status(site: RepositorySite, serial: bytes) -> Status:
 
 
 def _fields(row: PublishedCertificate, statuses: dict[bytes, Status]) -> dict[str, Any]:
+    status = statuses.get(row.serial)
     return {
         "serial": hexadecimal(row.serial),
         "kind": row.subject_kind,
@@ -137,7 +138,9 @@ def _fields(row: PublishedCertificate, statuses: dict[bytes, Status]) -> dict[st
         "rank": row.rank,
         "not_before": moment(row.not_before),
         "not_after": moment(row.not_after),
-        "status": statuses.get(row.serial),
+        "status": None
+        if status is None or status.state is State.UNKNOWN
+        else status,  # the status comes after
     }
 
 

@@ -21,9 +21,6 @@ ACCEPTED_AT = START - 86_400
 CHAIN_STORE = "統一超商"
 """A name that many of the certificates have."""
 
-UNACCEPTED = bytes.fromhex("4a") * 16
-"""The serial of a certificate that is issued and not accepted: it is never given to the index."""
-
 
 def companies() -> Iterator[tuple[str, str]]:
     """統一編號 and name of the companies in the sample of the register."""

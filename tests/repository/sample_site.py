@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography import x509
 from quart_trio import QuartTrio
@@ -45,6 +46,11 @@ PARTITION_URI, COMPLETE_URI = PROFILES.crl_uris(40)
 LAPSED_URI = PROFILES.crl_uris(41)[0]
 
 
+def url(path: str) -> str:
+    """Escape what may not stand in a URL as it is; `%` stays."""
+    return quote(path, safe="/?&=%")
+
+
 def publication(
     number: int, kind: str, zh: str, en: str, published_days_ago: int, **more: object
 ) -> Publication:
@@ -82,6 +88,7 @@ PUBLICATIONS = [
         "Certification practice statement, version 2.3",
         400,
         version="2.3",
+        about=PAST_NOTICE,
         file="工商憑證實務作業基準_2.3.pdf",
         text_zh="本版修訂附卡與載具的規定。\n\n自公布日起生效。",
         text_en="This version revises the rules on secondary cards and carriers.\n\nIn force on publication.",
