@@ -63,7 +63,13 @@ def test_a_container_may_do_little(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["ulimits"]["core"] == 0
-    assert not {"privileged", "cap_add", "devices", "pid", "ipc", "env_file"} & set(service)
+    assert not {"privileged", "cap_add", "devices", "ipc", "env_file"} & set(service)
+
+
+def test_who_shares_a_status_store_shares_process_numbers() -> None:
+    """LMDB marks a reader by its process number (mdb.c, mdb_reader_pid)."""
+    spaces = {name: service["pid"] for name, service in SERVICES.items() if "pid" in service}
+    assert spaces == {"feed-pull": "service:public"}
 
 
 @each_service
