@@ -118,7 +118,6 @@ def test_a_copy_is_the_listeners_own_answer(scene: Scene, method: str) -> None:
         assert answers[-1].headers[name] == own.headers[name]
 
 
-@pytest.mark.cps("4.4.3")
 @pytest.mark.parametrize(("method", "state"), [("GET", "revoked"), ("POST", "suspended")])
 def test_no_old_good_leaves_the_edge_after_max_age(scene: Scene, method: str, state: str) -> None:
     """Counted from when the listener itself does not say good any more; and a second, for nginx counts whole ones."""
