@@ -99,9 +99,9 @@ class PublicationSource:
                 value=sha256,
                 rule="read the listing again",
             )
-        size, octets = row
+        size, octets = row[0], bytes(row[1] or b"")  # SQLite: the part of what is empty is NULL
         through = after + len(octets)
-        return Body(bytes(octets), sequence, mark, after, through, through >= size)
+        return Body(octets, sequence, mark, after, through, through >= size)
 
 
 def _whole(connection: Connection, octets: bytes) -> Body:

@@ -117,9 +117,12 @@ class FeedAnswers:
                         head = await trio.to_thread.run_sync(self._hashed, question, limiter=self._threads)
                         if head.sha256 != question.known:
                             return
-                    await trio.sleep(self._context.configuration.feed.poll_seconds)
+                    await self._pause()
         finally:
             self._waiting -= 1
+
+    async def _pause(self) -> None:
+        await trio.sleep(self._context.configuration.feed.poll_seconds)
 
     def _look(self) -> tuple[object, ...]:
         """Something that is another as soon as HEAD would be, but for what the passing of time alone changes."""

@@ -1,7 +1,8 @@
 """Accounting for every signature that a home's HSM ever made.
 
 Reads three things that know nothing of each other: the HSM's log, the database, and what the database says was
-announced (live OCSP signatures in journals beside it). Written apart from the engine, so that both must agree.
+announced (live OCSP signatures and those of the feed in journals beside it). Written apart from the engine, so that
+both must agree.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from engine.issuance.measurement import measurement_messages
 
+_JOURNALS = (("live-ocsp", "ocsp.live-signed", "live OCSP"), ("feed", "feed.signed", "feed"))
+"""Directory under the home's audit, event of the records over it, and what the signatures are."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -30,7 +34,7 @@ class Account:
     Attributes:
         certificates: how often each reserved TBS of a run was signed, by its digest.
         others: signatures for the authority's own certificates, announced operations signatures, audit
-            checkpoints, measurements, CRLs, OCSP answers signed ahead and live.
+            checkpoints, measurements, CRLs, OCSP answers signed ahead and live, pieces of the feed.
         unaccounted: digests that nothing announced or reserved. Must be empty.
     """
 
@@ -48,7 +52,9 @@ def account_of(home: Path) -> Account:
     """Sort every line of the HSM's log."""
     with closing(sqlite3.connect(home / "store.sqlite", timeout=60)) as connection:
         reserved = {_digest(tbs) for (tbs,) in connection.execute("SELECT tbs FROM reservation")}
-        others = dict(_announced(connection)) | dict(_live_signed(home, connection))
+        others = dict(_announced(connection))
+        for directory, event, name in _JOURNALS:
+            others |= _journalled(home / "audit" / directory, event, name, connection)
     account = Account(Counter(), Counter(), [])
     for digest in _logged(home / "hsm" / "log"):
         if digest in reserved:
@@ -118,25 +124,25 @@ def _announced(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
             yield digests[start : start + 32].hex(), "OCSP answer"
 
 
-def _live_signed(home: Path, connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """The journals of the live signer, each held against its audit records; the rest of one is not recorded yet."""
-    journals = {path.name: path.read_bytes() for path in (home / "audit" / "live-ocsp").glob("*.digests")}
+def _journalled(
+    directory: Path, event: str, name: str, connection: sqlite3.Connection
+) -> Iterator[tuple[str, str]]:
+    """The journals of a directory, each held against its audit records; the rest of one is not recorded yet."""
+    journals = {path.name: path.read_bytes() for path in directory.glob("*.digests")}
     ends = dict.fromkeys(journals, 0)
-    statement = "SELECT body FROM audit_record WHERE event = 'ocsp.live-signed' ORDER BY sequence"
-    for (body,) in connection.execute(statement):
+    statement = "SELECT body FROM audit_record WHERE event = ? ORDER BY sequence"
+    for (body,) in connection.execute(statement, (event,)):
         part = json.loads(body)
         octets = journals[part["file"]][part["offset"] :][: part["octets"]]
         assert part["offset"] == ends[part["file"]], "a part of a journal is recorded twice, or not at all"
         assert hashlib.sha256(octets).hexdigest() == part["sha256"]
         assert octets.count(b"\n") == part["count"]
         ends[part["file"]] += part["octets"]
-    for name, octets in journals.items():
+    for file, octets in journals.items():
         position = 0
         for line in octets.splitlines(keepends=True):
-            yield (
-                line.decode("ascii").rstrip("\n"),
-                "live OCSP" if position < ends[name] else "live OCSP, not yet recorded",
-            )
+            digest = line.decode("ascii").rstrip("\n")
+            yield digest, name if position < ends[file] else f"{name}, not yet recorded"
             position += len(line)
 
 
