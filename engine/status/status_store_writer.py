@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import lmdb
 
 from engine.errors import HomeUnusable, StoreError
 from engine.status.card_record import CardRecord, pack
+from engine.status.mapped_memory import MappedFile
 from engine.status.status_store import (
     CARD_KEY,
     CARDS,
@@ -37,6 +38,11 @@ _READERS_LOCK_TOO = 0o660
 """Of `lock.mdb`: a reader of the group takes a slot in it."""
 
 
+_CARDS_MAPPED = 500
+"""Cards after which the pages of the map are let go of: a page for each of their serials and 15 around it are 64 MB at
+most, however large the store is. A guess: letting go costs as much as a few cards."""
+
+
 class PackedCard(NamedTuple):
     """A card as it comes packed from another host, and was checked there and here."""
 
@@ -44,6 +50,9 @@ class PackedCard(NamedTuple):
     octets: bytes
     issuer: int
     serials: Sequence[bytes]
+
+
+Card = TypeVar("Card")
 
 
 class CopyPosition(NamedTuple):
@@ -78,6 +87,7 @@ class StatusWriter:
         except lmdb.Error as error:
             self._environment.close()
             raise self._failed(error) from error
+        self._map = MappedFile(generation / "data.mdb")
 
     def close(self) -> None:
         """Close the store; what was committed stays."""
@@ -121,7 +131,7 @@ class StatusWriter:
             StoreError: as `write`.
         """
         with self._writing() as transaction:
-            self._put(transaction, cards, position.progress, parties)
+            self._put(transaction, self._sparing_memory(cards), position.progress, parties)
             transaction.put(MARK, bytes.fromhex(position.mark), db=self._meta)
             if position.copied_until is None:
                 transaction.delete(SNAPSHOT, db=self._meta)
@@ -154,9 +164,16 @@ class StatusWriter:
         """
         try:
             with self._environment.begin(db=self._cards) as transaction:
-                return [transaction.get(CARD_KEY.pack(card)) for card in cards]
+                return [transaction.get(CARD_KEY.pack(card)) for card in self._sparing_memory(cards)]
         except lmdb.Error as error:
             raise self._failed(error) from error
+
+    def _sparing_memory(self, cards: Iterable[Card]) -> Iterator[Card]:
+        """The same cards; pages of the map that one was looked up in are let go of, now and then."""
+        for place, card in enumerate(cards, 1):
+            yield card
+            if place % _CARDS_MAPPED == 0:
+                self._map.release()
 
     def _meta_value(self, key: bytes) -> bytes:
         try:
