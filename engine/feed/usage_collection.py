@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from engine.config import Configuration
 from engine.errors import FeedRejected, FeedUnavailable, HomeUnusable
-from engine.feed.admission import SERVER_CERTIFICATE, SERVER_KEY, admitted_readers
+from engine.feed.admission import ADMITTED, SERVER_CERTIFICATE, SERVER_KEY
 from engine.feed.feed_url import checked_url
 from engine.home import Home
 from engine.usage.collection import PIECE_OCTETS, SpoolFile
@@ -137,9 +137,9 @@ def _tls(home: Home, configuration: Configuration) -> tuple[ssl.SSLContext, dict
     context.check_hostname = False  # the very certificates are pinned, and say no host names
     names = {}
     try:
-        for name, path in admitted_readers(directory).items():
+        for path in sorted((directory / ADMITTED).glob("*.pem")):
             certificate = ssl.PEM_cert_to_DER_cert(path.read_text("ascii"))
-            names[certificate] = name
+            names[certificate] = path.stem
             context.load_verify_locations(cadata=certificate)
         if names:
             context.load_cert_chain(directory / SERVER_CERTIFICATE, home.path / "secrets" / SERVER_KEY)
