@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.listening_sockets import listen
-from responders.supervised_process import module_command
-from tests.cli.prepared_home import ROOT, SAFETY_NET
+from tests.cli.prepared_home import SAFETY_NET
 from tests.judges.toy_authority import ToyAuthority
-from tests.responders.listener_client import post
+from tests.responders.listener_process import ListenerProcess, listener_process
 from tests.responders.metered import TOKEN, UNKNOWN_TOKEN, account, list_accounts, spooled
 from tests.responders.ocsp_requests import plain
 from tests.responders.proxy_headers import version_1, version_2
@@ -51,62 +47,14 @@ class MeteredHome:
     def accounts(self, *accounts: dict[str, object]) -> None:
         list_accounts(self.path / "usage" / "accounts.json", *accounts)
 
-    @contextmanager
-    def listener(self) -> Iterator[RunningProcess]:
-        """A listener process with a port of its own."""
-        with ExitStack() as opened:
-            (listening,) = listen(("127.0.0.1", 0), 1, opened)
-            command = module_command(
-                "responders.listener_process", "--home", self.path, "--socket", listening.fileno()
-            )
-            with subprocess.Popen(
-                command,
-                cwd=ROOT,
-                pass_fds=[listening.fileno()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            ) as process:
-                try:
-                    assert process.stdout is not None
-                    assert process.stdout.readline() == b"ready\n"
-                    yield RunningProcess(process, listening.getsockname(), self.question)
-                finally:
-                    process.kill()
+    def listener(self) -> AbstractContextManager[ListenerProcess]:
+        return listener_process(self.path, self.question)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         bound = time.monotonic() + SAFETY_NET
         while not condition():
             assert time.monotonic() < bound, spooled(self.spool)
             time.sleep(0.01)
-
-
-class RunningProcess:
-    """A listener process, and a client of it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], address: tuple[str, int], question: bytes) -> None:
-        self.process = process
-        self.address = address
-        self._question = question
-
-    def ask(self, token: str | None = None, *, header: bytes = b"", times: int = 1) -> list[bytes]:
-        """Ask on one connection; return the bodies."""
-        target = b"/" if token is None else b"/t/" + token.encode() + b"/"
-        bodies = []
-        with socket.create_connection(self.address) as client, client.makefile("rb") as answers:
-            client.sendall(header)
-            for _ in range(times):
-                client.sendall(post(self._question, target=target))
-                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
-                fields = dict(line.rstrip().split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
-                bodies.append(answers.read(int(fields[b"Content-Length"])))
-        return bodies
-
-    def is_authorized(self, token: str) -> bool:
-        return self.ask(token) != [UNAUTHORIZED]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait() == 0
 
 
 @pytest.fixture

@@ -14,8 +14,12 @@ import pytest
 
 from engine.clock import SystemClock
 from engine.feed.self_signed import new_key, self_signed
+from engine.x509.ocsp_response import IssuerNames
 from tests.cli.prepared_home import ROOT, PreparedHome, command, environment
-from tests.feed_pull.two_homes import NAME, PublicHome, admitted
+from tests.feed_pull.two_homes import NAME, PublicHome, admitted, feed_of
+from tests.responders.listener_process import UNAUTHORIZED, listener_process
+from tests.responders.ocsp_requests import plain
+from tests.status.ocsp_home import issue
 from tests.usage.spools import A, B, append, line
 
 JUNE = f"2026-06.{A}.jsonl"
@@ -84,6 +88,32 @@ def test_from_an_account_to_the_bill(home: PreparedHome, public: PublicHome, tmp
     assert opened["token"] not in json.dumps(account)
     events = [event for (event,) in home.query("SELECT event FROM audit_record WHERE event LIKE 'usage.%'")]
     assert events == ["usage.account-opened", *["usage.collected"] * 3, "usage.account-closed"]
+
+
+@pytest.mark.cps("4.4.12")
+def test_what_is_answered_on_the_public_host_is_on_the_bill(home: PreparedHome, tmp_path: Path) -> None:
+    """The whole way: the account by the feed, the answers by the listener, the counts by TLS, the bill as CSV."""
+    issue(home)
+    home.sealmint("ocsp", "presign")
+    token = home.look("usage", "account", "open", "bank", "--monthly-quota", "9").json["token"]
+    public = admitted(home, tmp_path)
+    with feed_of(home) as url:
+        public.sealmint("feed", "pull", "--from", url)
+    with (public.path / "sealmint.toml").open("a") as file:
+        file.write("[metering]\nenabled = true\n")
+    ((serial,),) = home.query("SELECT serial FROM reservation ORDER BY item_id LIMIT 1")
+    issuer = IssuerNames.from_certificate((public.path / "certificates" / "ca.der").read_bytes())
+    with listener_process(public.path, plain(issuer=issuer, serial=serial)) as listener:
+        bodies = listener.ask(token, times=11)
+        assert listener.ask() == [UNAUTHORIZED]
+        listener.stop()
+    assert [body == UNAUTHORIZED for body in bodies] == [False] * 9 + [True] * 2
+    with serving(public) as url:
+        home.look("usage", "collect", "--from", url)
+    (copy,) = (home.path / "usage" / "collected" / NAME).iterdir()
+    month = copy.name.partition(".")[0]
+    (row,) = home.look("usage", "report", "--month", month).json["accounts"]
+    assert (row["account"], row["answers"], row["refused_over_quota"]) == ("bank", 9, 2)
 
 
 def test_a_host_that_lost_counts_is_told_apart(home: PreparedHome, public: PublicHome) -> None:
