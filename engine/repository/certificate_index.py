@@ -1,6 +1,6 @@
 """The search index of the published certificates on a public host, as those that answer questions see it.
 
-They have the right to read the file and no other (docs/decisions/0028); `certificate_index_writer` writes it.
+They have the right to read the file and no other (docs/decisions/0032); `certificate_index_writer` writes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import HomeUnusable, StoreError
 from engine.repository.certificate_index_writer import CertificateIndexWriter, IndexPosition
-from engine.repository.name_bigrams import folded, phrase_inside
+from engine.repository.name_bigrams import folded, phrase, telling_part
 from engine.repository.published_certificate import PublishedCertificate, published_certificate
 
 __all__ = [
@@ -95,15 +95,18 @@ class CertificateIndex:
             after,
             wanted + _LAST_CHARACTER,
             limit=limit,
+            source="searched_name JOIN certificate USING (item_id)",
         )
 
     def _containing(self, wanted: str, after: int, limit: int) -> list[PublishedCertificate]:
         """Those that contain the text and do not begin with it. FTS5 reads in the order of items, and stops."""
         return self._select(
-            "item_id IN (SELECT rowid FROM name_bigram WHERE name_bigram MATCH ? AND rowid > ?"
-            " ORDER BY rowid LIMIT ?) ORDER BY item_id",
-            phrase_inside(wanted),
+            "item_id IN (SELECT item_id FROM name_bigram JOIN searched_name ON item_id = name_bigram.rowid"
+            " WHERE name_bigram MATCH ? AND name_bigram.rowid > ? AND instr(folded, ?) > 1"
+            " ORDER BY name_bigram.rowid LIMIT ?) ORDER BY item_id",
+            phrase(telling_part(wanted)),
             after,
+            wanted,
             limit,
             limit=limit,
         )
@@ -111,12 +114,14 @@ class CertificateIndex:
     def _folded_name(self, item_id: int) -> str:
         with self._open() as connection:
             row = connection.execute(
-                "SELECT folded FROM certificate WHERE item_id = ?", (item_id,)
+                "SELECT folded FROM searched_name WHERE item_id = ?", (item_id,)
             ).fetchone()
             return "" if row is None else str(row[0])
 
-    def _select(self, condition: str, *values: object, limit: int) -> list[PublishedCertificate]:
-        statement = f"SELECT {_FIELDS} FROM certificate WHERE {condition} LIMIT ?"  # noqa: S608 - our own conditions
+    def _select(
+        self, condition: str, *values: object, limit: int, source: str = "certificate"
+    ) -> list[PublishedCertificate]:
+        statement = f"SELECT {_FIELDS} FROM {source} WHERE {condition} LIMIT ?"  # noqa: S608 - our own text
         with self._open() as connection:
             rows = connection.execute(statement, (*values, limit)).fetchall()
         return [PublishedCertificate(*row) for row in rows]

@@ -1,6 +1,6 @@
 """The certificate index of a public host is made here: one SQLite file, written by the process that reads the feed.
 
-The schema is its own, and nothing is in it that the feed could not bring again (docs/decisions/0028).
+The schema is its own, and nothing is in it that the feed could not bring again (docs/decisions/0032).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _WRITER_CACHE_KIB = 65_536
 _WRITER_SECONDS = 60.0
 """How long a commit waits for readers to finish. A guess: a question takes milliseconds."""
 
-
 _SCHEMA = """
 CREATE TABLE certificate (
     item_id INTEGER PRIMARY KEY, serial BLOB NOT NULL, subject_kind TEXT NOT NULL, name TEXT NOT NULL, unit_name TEXT,
     county TEXT, number TEXT, usage TEXT NOT NULL, rank TEXT, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
-    accepted_at INTEGER NOT NULL, certificate BLOB NOT NULL, folded TEXT NOT NULL
+    accepted_at INTEGER NOT NULL, certificate BLOB NOT NULL
 );
 CREATE UNIQUE INDEX certificate_serial ON certificate (serial);
 CREATE INDEX certificate_number ON certificate (number) WHERE number IS NOT NULL;
-CREATE INDEX certificate_folded ON certificate (folded);
+CREATE TABLE searched_name (item_id INTEGER PRIMARY KEY, folded TEXT NOT NULL);
+CREATE INDEX searched_name_folded ON searched_name (folded);
 CREATE VIRTUAL TABLE name_bigram USING fts5 (pairs, content='', columnsize=0, tokenize='ascii');
 CREATE TABLE progress (
     id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, mark TEXT NOT NULL, snapshot_until INTEGER,
@@ -46,7 +46,7 @@ CREATE TABLE progress (
 INSERT INTO progress VALUES (1, 0, '', NULL, 0);
 """
 
-_PLACES = ", ".join("?" * (len(PublishedCertificate._fields) + 1))
+_PLACES = ", ".join("?" * len(PublishedCertificate._fields))
 
 
 class IndexPosition(NamedTuple):
@@ -135,14 +135,15 @@ class CertificateIndexWriter:
 
     def _add(self, certificate: PublishedCertificate) -> int:
         """Add one; return how many that was."""
-        text = folded(certificate.name + (certificate.unit_name or ""))
         added = self._connection.execute(
             f"INSERT INTO certificate VALUES ({_PLACES}) ON CONFLICT (item_id) DO NOTHING",  # noqa: S608 - `?` only
-            (*certificate, text),
+            certificate,
         ).rowcount
         if added:
+            item, text = certificate.item_id, folded(certificate.name + (certificate.unit_name or ""))
+            self._connection.execute("INSERT INTO searched_name VALUES (?, ?)", (item, text))
             self._connection.execute(
-                "INSERT INTO name_bigram (rowid, pairs) VALUES (?, ?)", (certificate.item_id, bigrams(text))
+                "INSERT INTO name_bigram (rowid, pairs) VALUES (?, ?)", (item, bigrams(text))
             )
         return added
 
