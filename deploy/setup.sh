@@ -26,6 +26,9 @@ need gnutls-bin has ocsptool
 need libnss3-tools has vfychain
 need openjdk-17-jdk-headless has_java_compiler
 need wrk has wrk
+# the browser of the tests of the pages (tests/repository), and a font with Chinese characters
+need chromium has chromium
+need fonts-noto-cjk test -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 need nginx-light test -x /usr/sbin/nginx # which is not on everybody's PATH
 need libnginx-mod-stream test -f /usr/lib/nginx/modules/ngx_stream_module.so
 need systemd has systemd-analyze
