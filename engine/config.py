@@ -192,7 +192,7 @@ class MeteringSection(_Section):
     collected: str = "{home}/usage/collected"
     """On the CA host: what was fetched, by host."""
     flush_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
-    """What a killed process loses at most, and how exact a quota is; counts go to the spool twice in that time. A guess."""
+    """What a killed process loses at most, and how exact a quota is: counts are exchanged twice in it. A guess."""
     anonymous: bool = False
     """Whether those without an account are answered as well, uncounted."""
 
