@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,8 @@ from engine.feed.certificate_copy import INDEX_NAME
 from engine.repository.certificate_index import CertificateIndex
 from engine.repository.publication_copy import PublicationCopy
 from engine.store.schema import CertificateState
-from tests.cli.prepared_home import PreparedHome, copy_of, wait_until
-from tests.feed_pull.two_homes import PublicHome, admitted, feed_of
+from tests.cli.prepared_home import PreparedHome, copy_of, run_here, wait_until
+from tests.feed_pull.two_homes import NAME, PublicHome, admitted, feed_of
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +30,19 @@ def issued_home(prepared: PreparedHome, tmp_path_factory: pytest.TempPathFactory
     return home
 
 
+@pytest.fixture
+def ca_home(issued_home: PreparedHome, tmp_path: Path) -> PreparedHome:
+    return copy_of(issued_home, tmp_path / "copy")
+
+
 def serials(home: PreparedHome) -> list[str]:
     return [serial for (serial,) in home.query("SELECT hex(serial) FROM reservation ORDER BY item_id")]
 
 
 @pytest.mark.cps("2.6.3")
 @pytest.mark.cps("6.7")
-def test_what_is_published_reaches_a_host_without_keys(issued_home: PreparedHome, tmp_path: Path) -> None:
-    home = issued_home
+def test_what_is_published_reaches_a_host_without_keys(ca_home: PreparedHome, tmp_path: Path) -> None:
+    home = ca_home
     document = tmp_path / "policy.txt"
     document.write_text("隱私權政策\n" * 1_000, encoding="utf-8")
     home.look(
@@ -72,6 +80,55 @@ def test_what_is_published_reaches_a_host_without_keys(issued_home: PreparedHome
             assert wait_until(lambda: public.has_answer(last, now), following.process)
             assert following.stop() == 0
             assert [line for line in following.said if line["level"] == "error"] == []
+
+
+@pytest.mark.cps("2.6.3")
+def test_a_record_that_was_put_back_is_not_followed_unless_that_is_meant(
+    ca_home: PreparedHome, tmp_path: Path
+) -> None:
+    home = ca_home
+    public = admitted(home, tmp_path)
+    last = serials(home)[-3]
+    store, backup = home.path / "store.sqlite", tmp_path / "backup.sqlite"
+    with feed_of(home) as url:
+        public.sealmint("feed", "pull", "--from", url)
+        with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        home.look("cert", "revoke", last, "--ground", "key-compromise")
+        public.sealmint("feed", "pull", "--from", url)
+        assert is_revoked(public, last)
+    for path in home.path.glob("store.sqlite*"):
+        path.unlink()
+    shutil.copy(backup, store)
+    with feed_of(home) as url:
+        refused = public.sealmint("feed", "pull", "--from", url, code=15)
+        assert refused.error["error"] == "FeedRejected"
+        assert "--from-nothing" in refused.error["message"]
+        assert is_revoked(public, last)
+        home.look("cert", "accept", last)  # the record goes on, another way
+        assert public.sealmint("feed", "pull", "--from", url, code=15).error["rule"]
+        assert is_revoked(public, last)
+        public.sealmint("feed", "pull", "--from", url, "--from-nothing")
+        assert not is_revoked(public, last)
+
+
+@pytest.mark.cps("6.7")
+def test_who_was_not_admitted_or_is_dismissed_reads_nothing(ca_home: PreparedHome, tmp_path: Path) -> None:
+    home = ca_home
+    public = admitted(home, tmp_path)
+    stranger = PublicHome(tmp_path / "stranger")
+    stranger.look("feed", "request", "--name", "stranger", "--out", tmp_path / "stranger.pem")
+    stranger.look("feed", "join", "--admission", tmp_path / "admission.json")  # it got hold of the file
+    with feed_of(home) as url:
+        public.sealmint("feed", "pull", "--from", url)
+        assert stranger.sealmint("feed", "pull", "--from", url, code=16).error["error"] == "FeedUnavailable"
+        assert not (stranger.status_store / "CURRENT").exists()
+        home.look("feed", "dismiss", "--name", NAME)
+        assert wait_until(lambda: run_pull(public, url) == 16)
+
+
+def run_pull(public: PublicHome, url: str) -> int:
+    return run_here("feed", "pull", "--home", public.path, "--from", url, "--json").code
 
 
 def is_revoked(public: PublicHome, serial: str) -> bool:
