@@ -15,7 +15,7 @@ from engine.feed.certificate_copy import INDEX_NAME
 from engine.repository.certificate_index import CertificateIndex
 from engine.repository.publication_copy import PublicationCopy
 from engine.store.schema import CertificateState
-from tests.cli.prepared_home import PreparedHome, copy_of, run_here, wait_until
+from tests.cli.prepared_home import PreparedHome, copy_of, wait_until
 from tests.feed_pull.two_homes import NAME, PublicHome, admitted, feed_of
 
 
@@ -91,24 +91,24 @@ def test_a_record_that_was_put_back_is_not_followed_unless_that_is_meant(
     last = serials(home)[-3]
     store, backup = home.path / "store.sqlite", tmp_path / "backup.sqlite"
     with feed_of(home) as url:
-        public.sealmint("feed", "pull", "--from", url)
+        public.look("feed", "pull", "--from", url)
         with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(backup)) as target:
             source.backup(target)
         home.look("cert", "revoke", last, "--ground", "key-compromise")
-        public.sealmint("feed", "pull", "--from", url)
+        public.look("feed", "pull", "--from", url)
         assert is_revoked(public, last)
     for path in home.path.glob("store.sqlite*"):
         path.unlink()
     shutil.copy(backup, store)
     with feed_of(home) as url:
-        refused = public.sealmint("feed", "pull", "--from", url, code=15)
+        refused = public.look("feed", "pull", "--from", url, code=15)
         assert refused.error["error"] == "FeedRejected"
         assert "--from-nothing" in refused.error["message"]
         assert is_revoked(public, last)
         home.look("cert", "accept", last)  # the record goes on, another way
-        assert public.sealmint("feed", "pull", "--from", url, code=15).error["rule"]
+        assert public.look("feed", "pull", "--from", url, code=15).error["rule"]
         assert is_revoked(public, last)
-        public.sealmint("feed", "pull", "--from", url, "--from-nothing")
+        public.look("feed", "pull", "--from", url, "--from-nothing")
         assert not is_revoked(public, last)
 
 
@@ -120,15 +120,15 @@ def test_who_was_not_admitted_or_is_dismissed_reads_nothing(ca_home: PreparedHom
     stranger.look("feed", "request", "--name", "stranger", "--out", tmp_path / "stranger.pem")
     stranger.look("feed", "join", "--admission", tmp_path / "admission.json")  # it got hold of the file
     with feed_of(home) as url:
-        public.sealmint("feed", "pull", "--from", url)
-        assert stranger.sealmint("feed", "pull", "--from", url, code=16).error["error"] == "FeedUnavailable"
+        public.look("feed", "pull", "--from", url)
+        assert stranger.look("feed", "pull", "--from", url, code=16).error["error"] == "FeedUnavailable"
         assert not (stranger.status_store / "CURRENT").exists()
         home.look("feed", "dismiss", "--name", NAME)
-        assert wait_until(lambda: run_pull(public, url) == 16)
+        assert wait_until(lambda: is_refused(public, url))
 
 
-def run_pull(public: PublicHome, url: str) -> int:
-    return run_here("feed", "pull", "--home", public.path, "--from", url, "--json").code
+def is_refused(public: PublicHome, url: str) -> bool:
+    return public.run("feed", "pull", "--from", url).code == 16
 
 
 def is_revoked(public: PublicHome, serial: str) -> bool:

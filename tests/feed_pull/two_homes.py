@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,17 @@ class PublicHome:
         assert answer.code == code, (answer.code, answer.out, answer.err)
         return answer
 
+    def run(self, *arguments: object) -> Answer:
+        """Run a command in this process, which is quicker; its umask stays as it was."""
+        before = os.umask(0o022)
+        try:
+            return run_here(*arguments, "--home", self.path, "--json")
+        finally:
+            os.umask(before)
+
     def look(self, *arguments: object, code: int = 0) -> Answer:
-        answer = run_here(*arguments, "--home", self.path, "--json")
+        """As `run`, and check the exit code."""
+        answer = self.run(*arguments)
         assert answer.code == code, (answer.code, answer.out, answer.err)
         return answer
 
