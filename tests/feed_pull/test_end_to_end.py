@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_what_is_published_reaches_a_host_without_keys(ca_home: PreparedHome, tm
     with feed_of(home) as url:
         outcome = public.sealmint("feed", "pull", "--from", url).json
         assert set(outcome.values()) == {"current"}
+        check_modes(public.path)
         now = int(
             x509.load_der_x509_certificate(
                 (public.path / "certificates/ca.der").read_bytes()
@@ -125,6 +127,21 @@ def test_who_was_not_admitted_or_is_dismissed_reads_nothing(ca_home: PreparedHom
         assert not (stranger.status_store / "CURRENT").exists()
         home.look("feed", "dismiss", "--name", NAME)
         assert wait_until(lambda: is_refused(public, url))
+
+
+def check_modes(home: Path) -> None:
+    """The group reads the copies, and takes a reader's slot in the store; nobody else reads anything."""
+
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    (data,) = (home / "status-store").glob("*/data.mdb")
+    assert mode(data) == mode(home / "repository" / INDEX_NAME) == 0o640
+    assert mode(data.with_name("lock.mdb")) == 0o660
+    assert {mode(path) for path in (home / "crl").rglob("*.crl")} == {0o640}
+    assert mode(home / "usage" / "accounts.json") == 0o640
+    assert {mode(path) for path in (home, data.parent, home / "crl", home / "repository")} == {0o750}
+    assert mode(home / "secrets") == 0o700
 
 
 def is_refused(public: PublicHome, url: str) -> bool:
