@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +78,7 @@ async def _serve(
         supervisor = Supervisor(_stages(home, configuration, certificate, sockets[0].fileno()), pin)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.run)
-            nursery.start_soon(_heed, signals, supervisor, nursery)
+            nursery.start_soon(supervisor.heed, signals, nursery)
             if await supervisor.wait_ready():
                 on_ready(url_of(sockets).replace("http:", "https:").rstrip("/"))
                 await supervisor.stopped.wait()
@@ -99,14 +99,6 @@ def _stages(home: Home, configuration: Configuration, certificate: Path, descrip
         [ProcessPlan("feed-publisher", publisher, wants_pin=True)],
         [ProcessPlan("feed-front", front, descriptors=(descriptor,), says_ready=True)],
     ]
-
-
-async def _heed(signals: AsyncIterator[int], supervisor: Supervisor, nursery: trio.Nursery) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            nursery.start_soon(supervisor.replace)
-        else:
-            nursery.start_soon(supervisor.stop)
 
 
 def _tell(url: str, as_json: bool) -> None:

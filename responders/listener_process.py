@@ -10,7 +10,6 @@ import argparse
 import gc
 import resource
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,9 +19,10 @@ import trio
 from engine.authority.configured_profiles import configured_profiles
 from engine.clock import Clock, SystemClock
 from engine.config import HostConfiguration, load_host_configuration
-from engine.errors import ConfigurationInvalid, SealmintError, the_sealmint_error
+from engine.errors import ConfigurationInvalid
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
+from responders.front_process import run_front
 from responders.metering.meter import open_meter
 from responders.metering.metered_client import MeteredHttp
 from responders.ocsp_http import OcspHttp
@@ -109,12 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     listening = socket.socket(fileno=options.socket)
     listening.setblocking(False)
-    try:
-        trio.run(serve, options.home, listening)
-    except (SealmintError, BaseExceptionGroup) as raised:
-        error = the_sealmint_error(raised)
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    run_front(serve, options.home, listening)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,16 +110,8 @@ async def serve(
         supervisor = Supervisor([*before, front_stage(home, ocsp_sockets, http_sockets[0])], pin)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.run)
-            nursery.start_soon(_heed, signals, supervisor, nursery)
+            nursery.start_soon(supervisor.heed, signals, nursery)
             if await supervisor.wait_ready():
                 on_ready(Addresses(url_of(ocsp_sockets), url_of(http_sockets)))
                 await supervisor.stopped.wait()
             nursery.cancel_scope.cancel()
-
-
-async def _heed(signals: AsyncIterator[int], supervisor: Supervisor, nursery: trio.Nursery) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            nursery.start_soon(supervisor.replace)
-        else:
-            nursery.start_soon(supervisor.stop)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 import trio
@@ -79,6 +80,16 @@ class Supervisor:
                         return
                     if stage is self._front or process.given_up.is_set():
                         await process.replace()
+
+    async def heed(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        """Replace on SIGHUP, stop on any other signal. Runs until cancelled.
+
+        Args:
+            signals: as they come.
+            nursery: what a signal asks for is done there, so that the next one is heard meanwhile.
+        """
+        async for number in signals:
+            nursery.start_soon(self.replace if number == signal.SIGHUP else self.stop)
 
     async def stop(self) -> None:
         """Stop all processes, the last stage first."""

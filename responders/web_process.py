@@ -9,7 +9,6 @@ connections.
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from engine.authority.configured_profiles import configured_profiles
 from engine.authority.role_certificates import certificate_of
 from engine.clock import SystemClock
 from engine.config import PublicConfiguration, load_host_configuration
-from engine.errors import SealmintError, the_sealmint_error
 from engine.home import Home
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.app import Pages, crl_paths, make_app
 from responders.authority_documents import authority_documents
+from responders.front_process import run_front
 from responders.metering.web_front import web_ocsp
 from responders.opening import open_ocsp, path_of
 from responders.readiness import Readiness
@@ -99,12 +98,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)
     options = parser.parse_args()
-    try:
-        trio.run(serve, options.home, options.socket)
-    except (SealmintError, BaseExceptionGroup) as raised:
-        error = the_sealmint_error(raised)
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    run_front(serve, options.home, options.socket)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
-import structlog
 import trio
 import typer
 
@@ -22,8 +20,9 @@ from engine.clock import SystemClock
 from engine.config import load_public_configuration
 from engine.errors import HomeUnusable, InputRejected, SealmintError
 from engine.feed import admission, joining
-from engine.feed.pull import Log, Puller, open_pull
+from engine.feed.pull import Puller, open_pull
 from engine.home import Home, write_private
+from engine.status.service import json_log
 
 _GROUP_MAY_READ = 0o027
 """umask: the processes that answer may run as another user of the group."""
@@ -152,7 +151,7 @@ async def _follow(opened: Opened, wait_seconds: int, as_json: bool) -> None:
         line = orjson.dumps(said).decode() if as_json else "; ".join(f"{k} {v}" for k, v in said.items())
         print(line, flush=True)  # noqa: T201 - the one line that whoever started this waits for
 
-    log = _logger()
+    log = json_log("feed-pull")
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         async with opened() as puller, trio.open_nursery() as nursery:
             log.info("following")
@@ -165,19 +164,6 @@ async def _follow(opened: Opened, wait_seconds: int, as_json: bool) -> None:
 
 def _told(outcome: Outcome) -> dict[str, object]:
     return {lane: "current" if error is None else type(error).__name__ for lane, error in outcome.items()}
-
-
-def _logger() -> Log:
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.add_log_level,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    log: Log = structlog.get_logger(process="feed-pull", pid=os.getpid())
-    return log
 
 
 def _read(path: Path) -> bytes:

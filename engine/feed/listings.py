@@ -1,4 +1,7 @@
-"""The listings of the feed, JSON: what there is, each with the digest that it is fetched by."""
+"""The listings of the feed, JSON: what there is, each with the digest that it is fetched by.
+
+That of the publications is of `Publication`s, as the copy keeps them (engine/repository/publication_copy.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from engine.errors import FeedRejected
 
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
 
 
 class _Listed(BaseModel):
@@ -36,28 +38,6 @@ class ListedCrl(_Listed):
     octets: Annotated[int, Field(gt=0)]
     number: Annotated[int, Field(ge=0)]
     """Its cRLNumber."""
-
-
-class ListedPublication(_Listed):
-    """A document, a piece of news, or a notice; the fields are the columns of `publication`."""
-
-    id: Annotated[int, Field(gt=0)]
-    kind: str
-    title_zh: str
-    title_en: str
-    text_zh: str
-    text_en: str
-    version: str | None
-    significance: str | None
-    about: int | None
-    published_at: _Seconds
-    effective_at: _Seconds | None
-    comments_until: _Seconds | None
-    content_sha256: _Digest | None
-    content_size: Annotated[int, Field(ge=0)] | None
-    media_type: str | None
-    file_name: str | None
-    withdrawn_at: _Seconds | None
 
 
 class ListedAccount(_Listed):

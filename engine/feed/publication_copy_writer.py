@@ -12,7 +12,7 @@ from engine.errors import FeedRejected
 from engine.feed.content_fetch import DIRECTORY, READABLE, fetch_content, files_of
 from engine.feed.feed_client import Asking
 from engine.feed.head_news import HeadNews
-from engine.feed.listings import ListedAccount, ListedPublication, listing_from
+from engine.feed.listings import ListedAccount, listing_from
 from engine.feed.piece import PieceKind
 from engine.repository.publication_copy import Publication, PublicationCopy
 
@@ -59,7 +59,7 @@ class PublicationLane:
         if news.head.publications == self._done:
             return
         answer = await self._client.ask(PieceKind.PUBLICATIONS)
-        listed = listing_from(answer.body, ListedPublication)
+        listed = listing_from(answer.body, Publication)
         for one in listed:
             if one.content_sha256 is not None:
                 await self._bring(one.content_sha256, one.content_size)
@@ -78,9 +78,9 @@ class PublicationLane:
             path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY)
             spool.rename(path)
 
-    def _write(self, listed: Sequence[ListedPublication]) -> None:
+    def _write(self, listed: Sequence[Publication]) -> None:
         """Write the listing, then remove the contents that it does not name."""
-        self._copy.write([Publication(**one.model_dump()) for one in listed])
+        self._copy.write(listed)
         named = {one.content_sha256 for one in listed}
         with files_of(self._directory):
             for directory in (self._directory / SPOOL_NAME, self._copy.content_path("0" * 64).parent):

@@ -11,10 +11,11 @@ from sqlalchemy import Connection, func, select
 
 from engine.authority.context import AuthorityContext
 from engine.feed.body import Body
-from engine.feed.listings import ListedAccount, ListedPublication, listing_octets
+from engine.feed.listings import ListedAccount, listing_octets
 from engine.feed.marks import mark_of
 from engine.feed.piece import MOST_BODY_OCTETS
 from engine.feed.refusals import DigestUnknown
+from engine.repository.publication_copy import Publication
 from engine.store.publications import StoredPublication, publications
 from engine.store.relying_party_accounts import open_accounts
 from engine.store.schema import publication, publication_content, relying_party_account
@@ -109,12 +110,12 @@ def _whole(connection: Connection, octets: bytes) -> Body:
     return Body(octets, sequence, mark_of(connection, sequence))
 
 
-def _listed(one: StoredPublication) -> ListedPublication:
+def _listed(one: StoredPublication) -> Publication:
     row = one._asdict()
     for name in ("published_at", "effective_at", "comments_until", "withdrawn_at"):
         row[name] = _seconds(row[name])
     row["content_sha256"] = _hex(one.content_sha256)
-    return ListedPublication(**row)
+    return Publication(**row)
 
 
 def _seconds(moment: datetime | None) -> int | None:

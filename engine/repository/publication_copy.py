@@ -10,15 +10,17 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import orjson
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from engine.errors import InputRejected, StoreError
 
 LISTING_NAME = "publications.json"
 CONTENTS_NAME = "contents"
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_Seconds = Annotated[int, Field(ge=0, lt=1 << 40)]
 
 
 class Publication(BaseModel):
@@ -27,9 +29,9 @@ class Publication(BaseModel):
     Times are seconds since the epoch.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)  # a newer CA host may say more
 
-    id: int
+    id: Annotated[int, Field(gt=0)]
     kind: str
     """A PublicationKind: cps, cp, privacy-policy, audit-result, news, notice."""
     title_zh: str
@@ -41,14 +43,14 @@ class Publication(BaseModel):
     """Of a change of the CPS: large, small or re-typesetting (CPS 8.1.2.1)."""
     about: int | None
     """The publication that a notice announces."""
-    published_at: int
-    effective_at: int | None
-    comments_until: int | None
-    content_sha256: str | None
-    content_size: int | None
+    published_at: _Seconds
+    effective_at: _Seconds | None
+    comments_until: _Seconds | None
+    content_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    content_size: Annotated[int, Field(ge=0)] | None
     media_type: str | None
     file_name: str | None
-    withdrawn_at: int | None
+    withdrawn_at: _Seconds | None
 
 
 _LISTING = TypeAdapter(tuple[Publication, ...])

@@ -73,7 +73,7 @@ def run_service(
     parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--home", type=Path, required=True)
     add_arguments(parser)
-    log = _logger(name)
+    log = json_log(name)
     settle_for_signing()
     try:
         trio.run(_run, name, parser.parse_args(), log, serve)
@@ -101,7 +101,12 @@ async def _run(
         store.close()
 
 
-def _logger(name: str) -> Log:
+def json_log(name: str) -> Log:
+    """Return a log in JSON lines on standard error.
+
+    Args:
+        name: of the process, in every line.
+    """
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import resource
 import ssl
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +19,13 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
-from engine.errors import SealmintError, the_sealmint_error
 from engine.feed.question import MOST_WAIT_SECONDS
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.feed_exchange import ask
 from responders.feed_front.app import ANSWER_SECONDS, make_app
 from responders.feed_front.tls import PinningContext, admitted_certificates
+from responders.front_process import run_front
 from responders.unix_sockets import connect_unix
 
 LOOK_SECONDS = 0.5
@@ -133,12 +132,7 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True)
     for name in ("publisher", "certificate", "key", "admitted"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    try:
-        trio.run(serve, parser.parse_args())
-    except (SealmintError, BaseExceptionGroup) as raised:
-        error = the_sealmint_error(raised)
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    run_front(serve, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from engine.clock import SetClock
 from engine.feed.entries import AcceptedCertificate, pack_entries
 from engine.feed.feed_client import FeedClient
 from engine.feed.head_news import HeadNews, news_from
-from engine.feed.listings import Head, ListedAccount, ListedCrl, ListedPublication, listing_octets
+from engine.feed.listings import Head, ListedAccount, ListedCrl, listing_octets
 from engine.feed.piece import PieceKind, Statement, digest_of, join_piece
 from engine.feed.question import Question
 from engine.feed.trust import FeedTrust, trust_in
+from engine.repository.publication_copy import Publication
 from engine.status.card_record import AnswerHead, CardRecord, pack, pack_answer, serials_check
 from engine.status.parties import ResponderCertificate, layout_of, parties_octets
 from engine.store.schema import CertificateState
@@ -123,7 +124,7 @@ class ToyFeed:
         self.changes: list[tuple[list[int], list[int]]] = []
         self.parties = parties_of(toy().ca, toy().responder)
         self.crls: dict[str, tuple[int, bytes]] = {}
-        self.publications: list[ListedPublication] = []
+        self.publications: list[Publication] = []
         self.contents: dict[str, bytes] = {}
         self.accounts: list[ListedAccount] = []
         self.asked: list[Question] = []
@@ -154,7 +155,7 @@ class ToyFeed:
     def publish_content(self, number: int, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         self.contents[digest] = content
-        news: dict[str, object] = dict.fromkeys(ListedPublication.model_fields)
+        news: dict[str, object] = dict.fromkeys(Publication.model_fields)
         news |= {"id": number, "kind": "news", "published_at": START, "media_type": "text/plain"}
         news |= {
             "title_zh": "新聞",
@@ -164,7 +165,7 @@ class ToyFeed:
             "file_name": "news.txt",
         }
         news |= {"content_sha256": digest, "content_size": len(content)}
-        self.publications.append(ListedPublication.model_validate(news))
+        self.publications.append(Publication.model_validate(news))
         return digest
 
     @property

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.feed import publication_source
-from engine.feed.listings import ListedAccount, ListedPublication, listing_from
+from engine.feed.listings import ListedAccount, listing_from
 from engine.feed.piece import PieceKind
 from engine.feed.refusals import DigestUnknown
+from engine.repository.publication_copy import Publication
 from engine.store.publications import NewPublication, append_publication, withdraw
 from engine.store.relying_party_accounts import RelyingPartyAccount, insert_account, mark_closed
 from tests.feed_source.source_home import FeedSource
@@ -32,8 +33,8 @@ async def test_publications_are_listed_withdrawn_ones_too(source: FeedSource) ->
     with source.context.store.write() as connection:
         withdraw(connection, news, THEN)
     _, body = await source.ask(PieceKind.PUBLICATIONS)
-    first, second = listing_from(body, ListedPublication)
-    assert first == ListedPublication(
+    first, second = listing_from(body, Publication)
+    assert first == Publication(
         id=document,
         kind="cps",
         title_zh="標題",
