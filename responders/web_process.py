@@ -14,7 +14,6 @@ from pathlib import Path
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as serve_asgi
 
 from engine.authority.configured_profiles import configured_profiles
 from engine.authority.role_certificates import certificate_of
@@ -32,6 +31,7 @@ from responders.readiness import Readiness
 from responders.repository_site.registration import add_repository_site
 from responders.repository_site.site import repository_site
 from responders.request_reader import HEADER_OCTETS
+from responders.web_server import serve_web
 
 GRACE_SECONDS = 10.0
 """How long responses in hand may take when the process stops. A guess: a CRL of some MB over a slow line is cut off."""
@@ -74,7 +74,7 @@ async def serve(path: Path, socket: int) -> None:
             )
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                partial(serve_asgi, app, hypercorn_settings(socket), shutdown_trigger=stop.wait)
+                partial(serve_web, app, hypercorn_settings(socket), stop.wait)
             )
             print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
 

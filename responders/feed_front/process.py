@@ -17,7 +17,6 @@ from pathlib import Path
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as serve_asgi
 
 from engine.feed.question import MOST_WAIT_SECONDS
 from engine.process_hardening import forbid_cores
@@ -27,6 +26,7 @@ from responders.feed_front.app import ANSWER_SECONDS, make_app
 from responders.feed_front.tls import PinningContext, admitted_certificates
 from responders.front_process import run_front
 from responders.unix_sockets import connect_unix
+from responders.web_server import serve_web
 
 LOOK_SECONDS = 0.5
 """Between two looks at who is admitted: so long a dismissed reader may go on. A guess."""
@@ -90,7 +90,7 @@ async def serve(options: argparse.Namespace) -> None:
         watching = await nursery.start(_watch, options.admitted, admitted, stop)
         await _wait_for_publisher(options.publisher, stop)
         async with trio.open_nursery() as serving:
-            await serving.start(partial(serve_asgi, app, settings, shutdown_trigger=stop.wait))
+            await serving.start(partial(serve_web, app, settings, stop.wait))
             print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
         watching.cancel()
 

@@ -19,7 +19,6 @@ from typing import Annotated
 import orjson
 import trio
 import typer
-from hypercorn.trio import serve as serve_asgi
 
 from engine.config import PublicConfiguration, load_public_configuration
 from engine.errors import HomeUnusable
@@ -30,6 +29,7 @@ from responders.feed_front.process import FeedSettings
 from responders.feed_front.tls import PinningContext
 from responders.listening_sockets import listen, parse_address, url_of
 from responders.usage_front.app import make_app
+from responders.web_server import serve_web
 
 HomeOption = Annotated[
     Path, typer.Option(envvar="SEALMINT_HOME", help="The home directory of the public host.", file_okay=False)
@@ -80,7 +80,7 @@ async def serve_spool(
 
         async with trio.open_nursery() as nursery:
             app = make_app(spool)
-            await nursery.start(partial(serve_asgi, app, settings, shutdown_trigger=told_to_stop))
+            await nursery.start(partial(serve_web, app, settings, told_to_stop))
             on_ready(url_of(sockets).replace("http:", "https:").rstrip("/"))
 
 
