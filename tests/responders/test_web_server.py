@@ -32,7 +32,7 @@ class Server:
 
     async def told(self, *pieces: bytes) -> bytes:
         """What comes back until the server ends the connection, which the client has ended after the last piece."""
-        told = b""
+        told = bytearray()
         async with await trio.open_tcp_stream(*self.listening.getsockname()) as stream:
             for piece in pieces:
                 await stream.send_all(piece)
@@ -41,7 +41,7 @@ class Server:
             await stream.send_eof()
             async for part in stream:
                 told += part
-        return told
+        return bytes(told)
 
     async def ask(self, target: str, fields: bytes = b"") -> bytes:
         return await self.told(b"GET " + target.encode() + b" HTTP/1.1\r\nHost: ca\r\n" + fields + b"\r\n")
