@@ -43,6 +43,7 @@ ONLY_IN = {
     "quart_trio": "responders",
     "quart_schema": "responders",
     "hypercorn": "responders",
+    "h11": "responders",
     "httptools": "responders",
     "lmdb": "engine.status",
     "httpx": "engine.feed",
