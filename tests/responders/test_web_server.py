@@ -36,8 +36,8 @@ class Server:
         async with await trio.open_tcp_stream(*self.listening.getsockname()) as stream:
             for piece in pieces:
                 await stream.send_all(piece)
-            while b"\r\n\r\n" not in told and (part := await stream.receive_some()):
-                told += part
+            while b"\r\n\r\n" not in told and (some := await stream.receive_some()):
+                told += some
             await stream.send_eof()
             async for part in stream:
                 told += part
@@ -101,6 +101,20 @@ async def test_a_target_in_absolute_form_is_taken(server: Server, target: str) -
 @pytest.mark.parametrize("target", ["*", "ca:80", "?a", "ca/a"])
 async def test_a_target_without_a_path_is_refused(server: Server, target: str) -> None:
     assert (await server.ask(target)).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, ".", "a b", "[::1", "ca:port", "a." * 127 + "ab", "\xe9"])
+async def test_a_host_that_can_be_none_is_refused(server: Server, host: str) -> None:
+    told = await server.told(b"GET /a HTTP/1.1\r\nHost: " + host.encode("latin-1") + b"\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "host", ["", "ca", "ca.example.", "CA.example:8080", "[::1]:80", "192.0.2.1", "a_b.c"]
+)
+async def test_any_other_host_is_taken(server: Server, host: str) -> None:
+    told = await server.told(b"GET /a HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n")
+    assert told.endswith(b"a?")
 
 
 async def test_told_to_stop_it_ends(server: Server) -> None:
