@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import ssl
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ import trio
 from tests.fuzz.hostile_requests import Sent
 
 QUIET_SECONDS = 0.4
-"""After so long without an octet a server is taken to wait for more: then the connection is ended. It decides nothing:
-an answer that would have come later is not looked at."""
+"""After so long without an octet a server is taken to wait for the rest of a hostile request: then the connection is
+ended. It decides nothing: an answer that would have come later is not looked at."""
 
 SAFETY_NET = 120.0
 """Seconds after which a server that neither answers nor ends a connection that its client has ended hangs: above all
@@ -60,17 +61,23 @@ class Connection:
             trio.TooSlowError: the server hangs.
         """
         with trio.fail_after(SAFETY_NET):
-            stream = self._stream or await self._connect()
-            self._stream = None
-            told = bytearray()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_send, stream, sent.octets)
-                is_open = await _take(stream, sent.requests, told)
-                nursery.cancel_scope.cancel()
-            if is_open and sent.is_good and len(answers_in(told)) == 1:
-                self._stream = stream
-            else:
-                await _end(stream, told, is_open)
+            is_kept = self._stream is not None
+            told = await self._exchange(sent)
+            if is_kept and not told:  # the server had ended its idle time
+                told = await self._exchange(sent)
+        return told
+
+    async def _exchange(self, sent: Sent) -> bytes:
+        stream, self._stream = self._stream or await self._connect(), None
+        told = bytearray()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, stream, sent.octets)
+            is_open = await _take(stream, sent, told)
+            nursery.cancel_scope.cancel()
+        if is_open and sent.is_good and len(answers_in(told)) == 1:
+            self._stream = stream
+        else:
+            await _end(stream, told, is_open)
         return bytes(told)
 
     async def close(self) -> None:
@@ -94,10 +101,10 @@ async def _send(stream: Stream, octets: bytes) -> None:
         await stream.send_all(octets)  # refused before it had been taken whole
 
 
-async def _take(stream: Stream, wanted: int, told: bytearray) -> bool:
-    """Read until there are so many whole answers, or nothing comes any more; return whether it goes on."""
-    while wanted > whole_answers(told):
-        with trio.move_on_after(QUIET_SECONDS) as quiet:
+async def _take(stream: Stream, sent: Sent, told: bytearray) -> bool:
+    """Read until all requests are answered, or nothing comes any more; return whether it goes on."""
+    while sent.requests > whole_answers(told):
+        with trio.move_on_after(math.inf if sent.is_good else QUIET_SECONDS) as quiet:
             try:
                 part = await stream.receive_some(_PIECE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
