@@ -14,7 +14,7 @@ from http import HTTPStatus
 import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
@@ -22,6 +22,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 from quart_trio import QuartTrio
+
+STALL_SECONDS = 5.0
+"""How long a client may take nothing of what it is sent. A guess: with a piece of a file, and the grace of a process
+that stops, it is less than what the supervisor waits for that process."""
+
+SLOWEST_OCTETS_PER_SECOND = 16_384
+"""Whoever takes a piece more slowly than this is cut off. A guess: a modem's rate."""
 
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|(?!.{254})([\w-]{1,63}\.)*[\w-]{1,63}\.?|)(:\d{0,5})?", re.ASCII)
 """Host as RFC 9112 section 3.2 wants it, with the sizes of RFC 1035 section 2.3.4: on others the router fails."""
@@ -78,15 +85,26 @@ class _Connection(TCPServer):
                 await self.config.log.error("a connection has ended: %s: %s", type(error).__name__, error)
 
     async def protocol_send(self, event: Event) -> None:
-        """Send; to a connection that is being closed, nothing."""
-        if self._is_left and isinstance(event, Updated):
-            return  # an idle time that begins after the end would keep the connection to its own end
-        try:
-            await super().protocol_send(event)
-        except (
-            trio.BusyResourceError
-        ):  # its end is being sent by another task, since the client has ended its side
+        """Send, for as long as the client takes what it is sent.
+
+        Cancelled, it sends what it has begun: hypercorn would do so without an end.
+        """
+        if isinstance(event, RawData):
+            async with self.send_lock:
+                try:
+                    with trio.fail_after(
+                        STALL_SECONDS + len(event.data) / SLOWEST_OCTETS_PER_SECOND, shield=True
+                    ):
+                        await self.stream.send_all(event.data)
+                    return
+                except trio.TooSlowError:
+                    await trio.aclose_forcefully(self.stream)
+                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                    pass  # busy: the other end is closed, and so is this one at the moment
             await self.protocol.handle(Closed())
+        elif not (self._is_left and isinstance(event, Updated)):
+            # An idle time that begins after the client has left would keep the connection to that time's end.
+            await super().protocol_send(event)
 
     async def _read_data(self) -> None:
         wrapper = self.protocol

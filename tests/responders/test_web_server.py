@@ -12,6 +12,7 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from responders import web_server
 from responders.web_connection import WebConnection
 from responders.web_process import hypercorn_settings
 from responders.web_server import serve_web
@@ -20,6 +21,8 @@ HANDSHAKE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+LARGE = 32 << 20
+"""Octets: more than the sockets of both ends take."""
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Server:
     listening: socket.socket
     stop: trio.Event
     ended: trio.Event
+    begun: trio.Event
 
     async def told(self, *pieces: bytes) -> bytes:
         """What comes back until the server ends the connection, which the client has ended after the last piece."""
@@ -52,13 +56,18 @@ async def server() -> AsyncIterator[Server]:
     app = QuartTrio(__name__, static_folder=None)
     app.asgi_http_class = WebConnection
 
+    @app.route("/large")
+    async def large() -> Response:
+        made.begun.set()
+        return Response(bytes(LARGE))
+
     @app.route("/<path:rest>")
     async def echo(rest: str) -> Response:
         return Response(f"{rest}?{request.query_string.decode()}")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        made = Server(listening, trio.Event(), trio.Event())
         settings = hypercorn_settings(os.dup(listening.fileno()))
+        made = Server(listening, trio.Event(), trio.Event(), trio.Event())
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             await serve_web(app, settings, made.stop.wait, task_status=task_status)
@@ -115,6 +124,17 @@ async def test_a_host_that_can_be_none_is_refused(server: Server, host: str) -> 
 async def test_any_other_host_is_taken(server: Server, host: str) -> None:
     told = await server.told(b"GET /a HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n")
     assert told.endswith(b"a?")
+
+
+async def test_who_takes_nothing_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise he keeps the connection, and the process when it is to stop, for as long as he likes."""
+    monkeypatch.setattr(web_server, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(web_server, "SLOWEST_OCTETS_PER_SECOND", 1 << 40)
+    async with await trio.open_tcp_stream(*server.listening.getsockname()) as stream:
+        await stream.send_all(b"GET /large HTTP/1.1\r\nHost: ca\r\n\r\n")
+        await server.begun.wait()
+        server.stop.set()
+        await server.ended.wait()
 
 
 async def test_told_to_stop_it_ends(server: Server) -> None:
