@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.fuzz.hostile_requests import Sent
+from tests.fuzz.raw_requests import Sent
 
 QUIET_SECONDS = 0.4
 """After so long without an octet a server is taken to wait for the rest of a hostile request: then the connection is

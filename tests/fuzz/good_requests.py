@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from engine.feed.piece import PieceKind
-from tests.fuzz.hostile_requests import Request
+from tests.fuzz.raw_requests import Request
 from tests.fuzz.served_hosts import SPOOL, TwoHosts
 from tests.responders.ocsp_requests import certificate_id, nonce, plain, single
 from tests.responders.ocsp_requests import request as ocsp_request

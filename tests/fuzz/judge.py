@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.fuzz.client import answers_in
-from tests.fuzz.hostile_requests import Sent
 from tests.fuzz.known_things import Unaccepted
+from tests.fuzz.raw_requests import Sent
 
 NOT_IMPLEMENTED = 501
 """A transfer coding, or a change of protocol, that the server does not know (RFC 9112 section 6.1)."""

@@ -11,9 +11,10 @@ import trio
 
 from tests.fuzz.client import Connection, Place
 from tests.fuzz.good_requests import Good
-from tests.fuzz.hostile_requests import Sent, hostile_requests
+from tests.fuzz.hostile_requests import hostile_requests
 from tests.fuzz.judge import Judge
 from tests.fuzz.processes import ServedProcess
+from tests.fuzz.raw_requests import Sent
 
 CONNECTIONS = 32
 """At once. A guess: enough that those that wait for nothing do not hold up the others."""

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from engine.repository.published_certificate import PublishedCertificate
-from tests.fuzz.hostile_requests import Sent
 from tests.fuzz.judge import Judge
 from tests.fuzz.known_things import Known, Unaccepted
+from tests.fuzz.raw_requests import Sent
 
 _OCTETS = random.Random(4)
 

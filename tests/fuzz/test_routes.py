@@ -10,7 +10,7 @@ from tests.cli.prepared_home import PreparedHome
 from tests.fuzz.run import as_json, run
 from tests.fuzz.served_hosts import two_hosts
 
-REQUESTS = 2_500
+REQUESTS = 2_000
 """In all. `python -m tests.fuzz` sends a hundred thousand."""
 
 
