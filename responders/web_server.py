@@ -19,7 +19,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 from quart_trio import QuartTrio
 
@@ -74,7 +74,17 @@ def _in_origin_form(target: bytes) -> bytes | None:
 class _Connection(TCPServer):
     """A connection that ends by itself when something goes wrong in it, and at once when its client has ended it."""
 
-    _is_left = False
+    def __init__(
+        self,
+        app: AppWrapper,
+        settings: Config,
+        context: WorkerContext,
+        state: ConnectionState,
+        stream: trio.SSLStream[trio.SocketStream],
+    ) -> None:
+        super().__init__(app, settings, context, state, stream)
+        self._is_left = False
+        self._reading = trio.CancelScope()
 
     async def run(self) -> None:
         """Serve it to its end."""
@@ -102,6 +112,7 @@ class _Connection(TCPServer):
                 except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                     pass  # busy: the other end is closed, and so is this one at the moment
             await self.protocol.handle(Closed())
+            self._reading.cancel()  # it may wait until what was being sent is sent, with the next request in hand
         elif not (self._is_left and isinstance(event, Updated)):
             # An idle time that begins after the client has left would keep the connection to that time's end.
             await super().protocol_send(event)
@@ -119,7 +130,8 @@ class _Connection(TCPServer):
             wrapper.server,
             wrapper.send,
         )
-        await super()._read_data()
+        with self._reading:
+            await super()._read_data()
         self._is_left = True
         await self.idle_task.stop()
 

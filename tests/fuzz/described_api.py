@@ -15,9 +15,11 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
+    unsupported_method,
 )
 
 from tests.fuzz.judge import Judge
@@ -28,7 +30,10 @@ CHECKS = [
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
 ]
+"""Not that every question in its form is answered: that just one of three parameters is given, the form cannot say."""
 
 
 def ask_as_described(url: str, judge: Judge, requests: int, seed: int) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -67,6 +69,7 @@ async def server() -> AsyncIterator[Server]:
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = hypercorn_settings(os.dup(listening.fileno()))
+        settings.graceful_timeout = math.inf
         made = Server(listening, trio.Event(), trio.Event(), trio.Event())
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
@@ -135,6 +138,21 @@ async def test_who_takes_nothing_is_cut_off(server: Server, monkeypatch: pytest.
         await server.begun.wait()
         server.stop.set()
         await server.ended.wait()
+
+
+async def test_a_client_that_resets_the_connection_with_a_request_in_hand_leaves_nothing(
+    server: Server,
+) -> None:
+    """Reading waited for ever until the answer before was sent."""
+    stream = await trio.open_tcp_stream(*server.listening.getsockname())
+    await stream.send_all(b"GET /large HTTP/1.1\r\nHost: ca\r\n\r\n" * 2)
+    await server.begun.wait()
+    stream.socket.setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )  # close(2) resets it
+    await trio.aclose_forcefully(stream)
+    server.stop.set()
+    await server.ended.wait()
 
 
 async def test_told_to_stop_it_ends(server: Server) -> None:
