@@ -22,7 +22,8 @@ CONNECTIONS = 32
 MOST_GROWTH = 4_000_000
 """Octets that a process may have more after the second half than after the first. A guess, above the noise: pymalloc
 takes memory by the MB, and a thread's first use of malloc takes some hundred KB. To lose 100 octets a request would
-show after 40,000 of them."""
+show after 40,000 of them. A fresh web process takes some 15 MB in its first 7,000 requests or so and 5 in the next
+60,000: a long run gives each process a first half that is longer than that."""
 
 OTHERS = 2
 """Sockets of a process that are not ours: the public host follows the feed meanwhile."""

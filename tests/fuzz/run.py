@@ -81,7 +81,7 @@ def _groups(hosts: TwoHosts, serving: Running, feed: Running, usage: Running) ->
     signing = feed.named("feed_")
     return [
         Group("API", web, good_requests.at_api(hosts), api, site, 0.2, described),
-        Group("web front", web, good_requests.at_web_front(hosts), Judge(unaccepted), site, 0.3),
+        Group("web front", web, good_requests.at_web_front(hosts), Judge(unaccepted), site, 0.2),
         Group("OCSP listener", listener, good_requests.at_listener(hosts), Judge(unaccepted), fast, 0.2),
         Group(
             "feed front",
@@ -110,7 +110,7 @@ def _metered_groups(hosts: TwoHosts, serving: Running) -> list[Group]:
     site, fast = serving.named("web"), serving.named("listener")
     return [
         Group("OCSP listener, metered", listener, asked, Judge(unaccepted), fast, 0.1),
-        Group("web front, metered", web, good_requests.at_web_front(hosts), Judge(unaccepted), site, 0.05),
+        Group("web front, metered", web, good_requests.at_web_front(hosts), Judge(unaccepted), site, 0.15),
     ]
 
 
