@@ -29,8 +29,10 @@ need wrk has wrk
 # the browser of the tests of the pages (tests/repository), and a font with Chinese characters
 need chromium has chromium
 need fonts-noto-cjk test -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
+# the edge, and what the units and the deployment guide are tried with (tests/edge, tests/deploy)
 need nginx-light test -x /usr/sbin/nginx # which is not on everybody's PATH
 need libnginx-mod-stream test -f /usr/lib/nginx/modules/ngx_stream_module.so
+need curl has curl
 need systemd has systemd-analyze
 
 if [ ${#missing[@]} -gt 0 ]; then
