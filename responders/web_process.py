@@ -73,9 +73,7 @@ async def serve(path: Path, socket: int) -> None:
                 app, repository_site(configuration, profiles, reader, clock, ca=ca, root=root)
             )
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(serve_web, app, hypercorn_settings(socket), stop.wait)
-            )
+            await nursery.start(partial(serve_web, app, hypercorn_settings(socket), stop.wait))
             print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
 
 

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from hypercorn.trio import serve as serve_asgi
 
 from engine.clock import SetClock
 from engine.status.status_store import StatusReader
 from responders.web_process import hypercorn_settings
+from responders.web_server import serve_web
 from tests.judges.toy_authority import NOW
 from tests.repository.sample_site import SampleSite
 
@@ -28,7 +28,7 @@ async def serve(directory: Path) -> None:
     with listening, StatusReader(site.status.directory) as reader:
         async with trio.open_nursery() as nursery:
             settings = hypercorn_settings(os.dup(listening.fileno()))
-            await nursery.start(partial(serve_asgi, site.application(reader), settings))
+            await nursery.start(partial(serve_web, site.application(reader), settings, trio.sleep_forever))
             print(listening.getsockname()[1], flush=True)
             await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()

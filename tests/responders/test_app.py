@@ -18,7 +18,6 @@ import trio
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509 import ocsp
-from hypercorn.trio import serve as serve_asgi
 
 from engine.clock import SetClock
 from engine.status.crl_files import file_of
@@ -33,6 +32,7 @@ from responders.ocsp_http import OcspHttp
 from responders.opening import path_of
 from responders.readiness import Readiness
 from responders.web_process import hypercorn_settings
+from responders.web_server import serve_web
 from tests.judges.toy_authority import NOW, ToyAuthority
 from tests.judges.toy_crl import crl
 from tests.responders.ocsp_requests import plain
@@ -123,7 +123,7 @@ async def site(tmp_path: Path, status: SyntheticStatus) -> AsyncIterator[Site]:
     with made.listening, made.reader:
         settings = hypercorn_settings(os.dup(made.listening.fileno()))
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_asgi, made.app, settings))
+            await nursery.start(partial(serve_web, made.app, settings, trio.sleep_forever))
             yield made
             nursery.cancel_scope.cancel()
 
