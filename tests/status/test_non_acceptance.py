@@ -20,7 +20,7 @@ from engine.store.certificates import Reserved, Signed, complete, reserve, unit_
 from engine.store.database import Store
 from engine.store.runs import RunState
 from engine.store.schema import CertificateState, card, certificate_status, hold, item, run, to_microseconds
-from engine.store.status_changes import last_change
+from engine.store.status_changes import ChangeKind, changes_after, last_change
 from engine.store.work_units import mark_completed, mark_reserved
 from engine.x509.serial_numbers import SerialNumbers
 from tests.store.plans import LEASE, NOT_AFTER, lease, plan
@@ -176,7 +176,8 @@ async def test_what_was_resumed_on_application_is_not_suspended_again(runs: Runs
     assert runs.held() == [2]
     runs.do(Verb.ACCEPT, 1, "content-confirmed")
     with runs.store.read() as connection:
-        assert last_change(connection) == sequence + 2  # the resumption
+        since = [entry.kind for entry in changes_after(connection, sequence, 100)]
+    assert since == [ChangeKind.STATUS] * 2 + [ChangeKind.ACCEPTED] * 2  # the resumption, then the acceptance
 
 
 async def test_every_hold_has_its_act_and_its_record(runs: Runs) -> None:
