@@ -50,6 +50,8 @@ _RETRY_SECONDS = "5"
 """A guess: by then a copy that is behind has mostly come up, and a crowd has gone."""
 
 _NAME = "repository_api"
+_FILES = frozenset({f"{_NAME}.content", f"{_NAME}.authority_file"})
+_A_FILE = {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _READ_ONLY: dict[str, Any] = {"provide_automatic_options": False}
 
 
@@ -58,6 +60,15 @@ class _OfThisApi(OpenAPIProvider):
 
     def generate_rules(self) -> Iterable[Rule]:
         return (rule for rule in super().generate_rules() if rule.endpoint.startswith(f"{_NAME}."))
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Describe a route; where it gives files, that it does: decorators take models only."""
+        paths, components = super().build_paths(rule)
+        if rule.endpoint in _FILES:
+            for operations in paths.values():
+                for operation in operations.values():
+                    operation["responses"][int(HTTPStatus.OK)] = _A_FILE
+        return paths, components
 
 
 def add_api(app: QuartTrio, site: RepositorySite) -> Blueprint:

@@ -25,6 +25,13 @@ takes memory by the MB, and a thread's first use of malloc takes some hundred KB
 show after 40,000 of them. A fresh web process takes some 15 MB in its first 7,000 requests or so and 5 in the next
 60,000: a long run gives each process a first half that is longer than that."""
 
+WARM_UP_REQUESTS = 3_500
+"""In the first half, before growth in the second is judged by `MOST_GROWTH`."""
+
+MOST_WARM_UP = 25_000_000
+"""Octets that a process may grow in the second half of a run shorter than its warm-up: what the feed front, which takes
+the most, took in the whole of a long one."""
+
 OTHERS = 2
 """Sockets of a process that are not ours: the public host follows the feed meanwhile."""
 
@@ -101,8 +108,9 @@ class Group:
     def judge_memory(self) -> None:
         """Compare what each process has after the second half with what it had after the first."""
         _, middle, after = self.memory
+        most = MOST_GROWTH if self.requests >= 2 * WARM_UP_REQUESTS else MOST_WARM_UP
         for name, octets in after.items():
-            if octets - middle[name] > MOST_GROWTH:
+            if octets - middle[name] > most:
                 self.judge.findings.add(
                     f"the memory of {name} grew from {middle[name]} to {octets} octets", b""
                 )
