@@ -22,6 +22,7 @@ from engine.x509.profiles import ProfileSet
 from responders.authority_documents import Document
 from responders.entity_tags import has_current
 from responders.http_times import http_date
+from responders.not_modified import not_modified
 from responders.ocsp_http import HttpAnswer, HttpAnswering
 from responders.readiness import Readiness
 from responders.request_reader import BODY_OCTETS
@@ -133,7 +134,7 @@ def _page_of(document: Document, clock: Clock) -> Callable[[], Awaitable[Respons
     async def page() -> Response:
         kept = _kept(document.etag, document.last_modified, _now(clock) + DOCUMENT_MAX_AGE, DOCUMENT_MAX_AGE)
         if _is_known(document.etag, document.last_modified):
-            return _in_quart_form(304, kept)
+            return not_modified(kept)
         return Response(document.body, 200, kept, content_type=document.media_type)
 
     return page
@@ -148,7 +149,7 @@ async def _crl_response(pages: Pages) -> Response:
         left = max(0, crl.next_update - _now(pages.clock))
         kept = _kept(crl.etag, crl.this_update, crl.next_update, min(pages.max_age, left))
         if _is_known(crl.etag, crl.this_update):
-            return _in_quart_form(304, kept)
+            return not_modified(kept)
         file = crl.open()
         if file is not None:
             return _streamed(crl, file, kept)
@@ -186,24 +187,15 @@ def _is_known(etag: bytes, last_modified: int) -> bool:
 
 
 def _in_quart(answer: HttpAnswer) -> Response:
-    status, fields, body = answer
-    lines = fields.decode("ascii").splitlines()
-    return _in_quart_form(status, dict(line.split(": ", 1) for line in lines), body)
-
-
-def _in_quart_form(status: int, headers: dict[str, str], body: bytes = b"") -> Response:
     """Make a response that has these fields and no others."""
-    response = Response(_nothing() if status == 304 else body, status, headers)
+    status, fields, body = answer
+    headers = dict(line.split(": ", 1) for line in fields.decode("ascii").splitlines())
+    if status == 304:
+        return not_modified(headers)
+    response = Response(body, status, headers)
     if "Content-Type" not in headers:
         del response.headers["Content-Type"]
     return response
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    """No body, and no Content-Length of 0 either, which would be a lie in a 304 (RFC 9110 section 8.6)."""
-    nothing: tuple[bytes, ...] = ()
-    for piece in nothing:
-        yield piece
 
 
 def _now(clock: Clock) -> int:

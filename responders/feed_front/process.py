@@ -23,8 +23,8 @@ from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.feed_exchange import ask
 from responders.feed_front.app import ANSWER_SECONDS, make_app
-from responders.feed_front.tls import PinningContext, admitted_certificates
 from responders.front_process import run_front
+from responders.pinned_tls import PinningContext, admitted_certificates
 from responders.unix_sockets import connect_unix
 from responders.web_server import serve_web
 

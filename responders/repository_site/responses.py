@@ -12,6 +12,7 @@ from quart import Response, request
 from responders.authority_documents import Document
 from responders.entity_tags import has_current, names_tag
 from responders.http_times import http_date
+from responders.not_modified import not_modified
 
 LISTING_SECONDS = 60
 """How long a cache may keep a page or listing. A guess: what it shows changes a few times a day."""
@@ -105,20 +106,6 @@ async def file_response(path: trio.Path, name: str, media_type: str, sha256: str
                 yield piece
 
     return Response(pieces(), 200, {**headers, "Content-Length": str(size)}, content_type=media_type)
-
-
-def not_modified(headers: dict[str, str]) -> Response:
-    """Make a response that says: what you have is what there is."""
-    response = Response(_nothing(), 304, headers)
-    del response.headers["Content-Type"]
-    return response
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    """No body, and no Content-Length of 0 either, which would be a lie in a 304 (RFC 9110 section 8.6)."""
-    nothing: tuple[bytes, ...] = ()
-    for piece in nothing:
-        yield piece
 
 
 def disposition(name: str) -> str:

@@ -26,8 +26,8 @@ from engine.feed.admission import SERVER_CERTIFICATE
 from engine.feed.joining import OWN_CERTIFICATE, OWN_KEY
 from engine.home import Home
 from responders.feed_front.process import FeedSettings
-from responders.feed_front.tls import PinningContext
 from responders.listening_sockets import listen, parse_address, url_of
+from responders.pinned_tls import PinningContext
 from responders.usage_front.app import make_app
 from responders.web_server import serve_web
 

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 
 from tests.fuzz.bendings import BENDINGS
 from tests.fuzz.raw_requests import Request, Sent
+from tests.spoilt_octets import spoilt
+
+FAVOURITES = b"\r\n\0 :;/%=+-?&\x7f\x80\xff0"
+"""Octets that mean something in HTTP or in a URL, and some that mean nothing anywhere."""
 
 GOOD_SHARE = 0.15
 """Of good requests: they show that what is bent is near what is answered."""
@@ -33,7 +37,7 @@ def _bent(choice: random.Random, request: Request) -> bytes:
     for _ in range(choice.choice((0, 1, 1, 2))):
         request = choice.choice(BENDINGS)(choice, request)
     octets = request.octets()
-    return _spoilt(choice, octets) if choice.random() < 0.4 else octets
+    return spoilt(choice, octets, FAVOURITES) if choice.random() < 0.4 else octets
 
 
 def _noise(choice: random.Random) -> bytes:
@@ -48,22 +52,3 @@ def _preface(choice: random.Random) -> bytes:
         b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 80\r\n",
     )
     return choice.choice(beginnings) + choice.randbytes(choice.randrange(60))
-
-
-def _spoilt(choice: random.Random, octets: bytes) -> bytes:
-    """Turn octets over, leave some out, put some in, double some."""
-    spoilt = bytearray(octets)
-    for _ in range(choice.choice((1, 1, 2, 8))):
-        place = choice.randrange(len(spoilt))
-        match choice.randrange(5):
-            case 0:
-                spoilt[place] ^= 1 << choice.randrange(8)
-            case 1:
-                spoilt[place] = choice.choice(b"\r\n\0 :;/%=+-?&\x7f\x80\xff0")
-            case 2 if len(spoilt) > 9:
-                del spoilt[place : place + choice.randrange(1, 8)]
-            case 3:
-                spoilt[place:place] = spoilt[place : place + choice.randrange(1, 64)]
-            case _:
-                spoilt[place:place] = choice.randbytes(choice.randrange(1, 8))
-    return bytes(spoilt) or b"\0"

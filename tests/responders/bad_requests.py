@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from engine.x509.ocsp_response import IssuerNames
 from tests.responders.listener_client import chunked, get, post
 from tests.responders.ocsp_requests import plain
+from tests.spoilt_octets import spoilt
+
+FAVOURITES = b"\r\n\0 :;/%=+-\xff0"
+"""Octets that mean something in HTTP or in base64, and some that mean nothing anywhere."""
 
 
 def bad_requests(seed: int, serials: list[bytes], issuer: IssuerNames) -> Iterator[list[bytes]]:
@@ -31,7 +35,7 @@ def _one(choice: random.Random, serials: list[bytes], issuer: IssuerNames) -> by
         return choice.randbytes(choice.randrange(1, 400))
     request = plain(choice.choice(serials), issuer)
     if choice.random() < 0.5:
-        request = _spoilt(choice, request)
+        request = spoilt(choice, request, FAVOURITES)
     octets = choice.choice(
         (
             get(b"/" + base64.b64encode(request), b"If-None-Match: *"),
@@ -40,22 +44,4 @@ def _one(choice: random.Random, serials: list[bytes], issuer: IssuerNames) -> by
             chunked(request[:30], request[30:]),
         )
     )
-    return _spoilt(choice, octets) if choice.random() < 0.8 else octets
-
-
-def _spoilt(choice: random.Random, octets: bytes) -> bytes:
-    spoilt = bytearray(octets)
-    for _ in range(choice.choice((1, 1, 2, 8))):
-        place = choice.randrange(len(spoilt))
-        match choice.randrange(5):
-            case 0:
-                spoilt[place] ^= 1 << choice.randrange(8)
-            case 1:
-                spoilt[place] = choice.choice(b"\r\n\0 :;/%=+-\xff0")
-            case 2 if len(spoilt) > 9:
-                del spoilt[place : place + choice.randrange(1, 8)]
-            case 3:
-                spoilt[place:place] = spoilt[place : place + choice.randrange(1, 64)]
-            case _:
-                spoilt[place:place] = choice.randbytes(choice.randrange(1, 8))
-    return bytes(spoilt) or b"\0"
+    return spoilt(choice, octets, FAVOURITES) if choice.random() < 0.8 else octets

@@ -1,4 +1,4 @@
-"""TLS of the feed: version 1.3 only, and only those come in whose very certificate was admitted."""
+"""TLS between hosts of ours: version 1.3 only, and only those come in whose very certificate was admitted."""
 
 from __future__ import annotations
 
