@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pkcs11.exceptions import PKCS11Error
 
-from engine.errors import SignerFailed
-from engine.pkcs11.return_codes import name_of
-from engine.pkcs11.return_values import PIN_UNTOUCHED, Disposition, disposition_of, translate
+from engine.pkcs11.return_values import Disposition, after_log_in, disposition_of
 from engine.pkcs11.session_thread import SessionThread
 
 if TYPE_CHECKING:
@@ -80,13 +78,10 @@ class Anchor:
         try:
             self._token.log_in(session, self._pin)
         except PKCS11Error as error:
-            if type(error) in PIN_UNTOUCHED:
+            refused = after_log_in(error, place=f"token {self._token.label}")
+            if refused is None:
                 raise
-            if disposition_of(error) is Disposition.STOP:
-                raise translate(error, place=f"token {self._token.label}") from error
-            message = f"the log-in failed with {name_of(error)}, which may have cost an attempt"
-            rule = "a PIN is tried once"
-            raise SignerFailed(message, place=f"token {self._token.label}", rule=rule) from error
+            raise refused from error
 
     def _close_session(self) -> None:
         with suppress(PKCS11Error):  # dead already

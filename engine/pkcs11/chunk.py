@@ -75,6 +75,21 @@ class Chunk:
     errors: list[str] = field(default_factory=list)
     withdrawn: bool = False
 
+    def first(self, count: int) -> Chunk:
+        """Return a fresh chunk of the first messages."""
+        messages = self.messages[:count]
+        return Chunk(
+            self.batch,
+            self.start,
+            messages,
+            self.are_digests,
+            self.key,
+            self.algorithm,
+            self.lane,
+            self.queued_at,
+            self.attempts,
+        )
+
     def rest(self, done: int, queued_at: float, attempts: int) -> Chunk:
         """Return a fresh chunk of the messages after the first `done` ones."""
         return Chunk(

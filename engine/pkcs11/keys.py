@@ -15,7 +15,7 @@ from pkcs11 import exceptions as raised
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from engine.errors import KeyMismatch
-from engine.pkcs11.return_values import translate
+from engine.pkcs11.return_values import after_log_in, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,12 +135,22 @@ def _logged_in(token: Token, pin: Pin, *, writable: bool = False) -> Iterator[An
     try:
         session = token.open_session(writable=writable)
         try:
-            token.log_in(session, pin)
+            _log_in(token, session, pin)
             yield session
         finally:
             session.close()
     except raised.PKCS11Error as error:
         raise translate(error, place=f"token {token.label}") from error
+
+
+def _log_in(token: Token, session: Any, pin: Pin) -> None:
+    try:
+        token.log_in(session, pin)
+    except raised.PKCS11Error as error:
+        refused = after_log_in(error, place=f"token {token.label}")
+        if refused is None:
+            raise
+        raise refused from error
 
 
 def _generate(session: Any, key_type: KeyType) -> Any:

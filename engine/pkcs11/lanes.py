@@ -1,74 +1,58 @@
-"""Lanes, and the seam for the arbiter that shares a token among all processes that sign.
-
-Before every chunk the pool asks the arbiter how many calls it may have in flight. Here the answer is given within the
-process; an arbiter per token over all processes answers the same question later.
-"""
+"""Lanes: whose work it is that waits for the token, and what each lane is worth where they meet."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
-
-from engine.errors import ConfigurationInvalid
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 
 class Lane(IntEnum):
     """Who goes first; the smaller number does."""
 
     URGENT = 0
-    BULK = 1
+    """Answers to changes of status, and what tells public hosts of them."""
+    LIVE = 1
+    """OCSP answers somebody waits for."""
+    CRL = 2
+    """CRLs, and the few signatures that the authority makes for itself."""
+    PRE_SIGNING = 3
+    """OCSP answers ahead of the questions."""
+    ISSUANCE = 4
+    """Certificates of a run."""
+
+    @property
+    def label(self) -> str:
+        """The name in settings, tables and metrics."""
+        return self.name.lower().replace("_", "-")
 
 
-class Arbiter(Protocol):
-    """Decides how many calls to the token this process may have in flight."""
+BULK = frozenset({Lane.PRE_SIGNING, Lane.ISSUANCE})
+"""The lanes whose work is planned: they give way to those whose work comes from outside."""
 
-    def calls_allowed(self, lane: Lane) -> int:
-        """Return below how many calls in flight, of all lanes together, a chunk of this lane may begin.
+WEIGHTS = {Lane.URGENT: 16, Lane.LIVE: 8, Lane.CRL: 4, Lane.PRE_SIGNING: 2, Lane.ISSUANCE: 1}
+"""Shares of the token's time where all lanes have work. A guess: each lane is worth twice the next."""
 
-        Asked in the event loop before every chunk, so it must not block.
-        """
-        ...
+DEADLINES = {Lane.URGENT: 0.05, Lane.LIVE: 0.02, Lane.CRL: 0.5, Lane.PRE_SIGNING: 2.0, Lane.ISSUANCE: 5.0}
+"""Seconds after which a lane that waits and was not served goes before the others, for one chunk. A guess: what
+comes from outside, a fraction of what its client waits; what is planned, so often that it never stands still."""
 
-    def when_changed(self, notify: Callable[[], None]) -> None:
-        """Remember whom to call, in the event loop, whenever an answer may have become larger."""
-        ...
+SHARED_HOLD = 0.02
+"""Seconds for which a session is held at most while somebody else has work: what a chunk of another lane, or of
+another process, waits for a place. A guess: less than half of the live objective's default."""
 
 
-class InProcessArbiter:
-    """An arbiter that knows this process only.
+@dataclass(frozen=True)
+class LaneRules:
+    """What each lane is worth.
 
     Args:
-        limit: calls in flight at most; None = as many as the pool has sessions.
-        kept_for_urgent: how many of these bulk chunks may not use.
-
-    Raises:
-        ConfigurationInvalid: nothing would be left for one of the lanes.
+        weights: shares of the token's time where lanes compete.
+        deadlines: seconds after which a lane that waits goes first.
     """
 
-    def __init__(self, limit: int | None = None, kept_for_urgent: int = 0) -> None:
-        self._notified: list[Callable[[], None]] = []
-        self._kept_for_urgent = kept_for_urgent
-        self.set_limit(limit)
-
-    def set_limit(self, limit: int | None) -> None:
-        """Change the limit; chunks that run are not stopped."""
-        if limit is not None and not 0 <= self._kept_for_urgent < limit:
-            rule = "at least one call is left for the bulk lane"
-            value = f"{self._kept_for_urgent} of {limit}"
-            raise ConfigurationInvalid("too many calls are kept for the urgent lane", value=value, rule=rule)
-        self._limit = limit
-        for notify in self._notified:
-            notify()
-
-    def calls_allowed(self, lane: Lane) -> int:
-        """See `Arbiter`."""
-        if self._limit is None:
-            return 2**31  # more than sessions there can be
-        return self._limit - (self._kept_for_urgent if lane is Lane.BULK else 0)
-
-    def when_changed(self, notify: Callable[[], None]) -> None:
-        """See `Arbiter`."""
-        self._notified.append(notify)
+    weights: Mapping[Lane, float] = field(default_factory=lambda: WEIGHTS)
+    deadlines: Mapping[Lane, float] = field(default_factory=lambda: DEADLINES)

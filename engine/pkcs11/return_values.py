@@ -180,6 +180,19 @@ _KINDS: Mapping[type[raised.PKCS11Error], type[TokenError]] = {
 }
 
 
+def after_log_in(error: raised.PKCS11Error, *, place: str) -> TokenError | None:
+    """Return the error for good that an error of C_Login is; None where the PIN was not looked at.
+
+    An error that passes elsewhere as one of the moment may have cost an attempt here, so it must not be tried again.
+    """
+    if type(error) in PIN_UNTOUCHED:
+        return None
+    if disposition_of(error) is Disposition.STOP:
+        return translate(error, place=place)
+    message = f"the log-in failed with {name_of(error)}, which may have cost an attempt"
+    return SignerFailed(message, place=place, rule="a PIN is tried once")
+
+
 def disposition_of(error: raised.PKCS11Error) -> Disposition:
     """Return what follows from the error."""
     return DISPOSITIONS.get(type(error), DISPOSITIONS[raised.PKCS11Error]).disposition

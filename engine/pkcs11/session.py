@@ -109,6 +109,15 @@ class TokenSession:
             return translate(error, place=f"token {self._token.label}")
         return error
 
+    def check(self) -> None:
+        """Make sure that the session is alive and logged in. Blocks for one call, which signs nothing.
+
+        Raises:
+            pkcs11.exceptions.PKCS11Error: it is not, or the token does not answer.
+        """
+        if not self._token.is_logged_in(self._session):
+            raise UserNotLoggedIn("CKR_USER_NOT_LOGGED_IN")
+
     def _call(self, key: KeyReference, algorithm: SignatureAlgorithm, of_digests: bool) -> SignCall:
         call = self._calls.get((key, algorithm, of_digests))
         if call is None:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from engine.errors import SignerFailed
-from engine.pkcs11.dispatch import PoolExhausted, SessionPool
-from engine.pkcs11.lanes import Arbiter, InProcessArbiter
+from engine.pkcs11.arbiter import Arbiter, InProcessArbiter
+from engine.pkcs11.dispatch import PoolExhausted
+from engine.pkcs11.pool import SessionPool
 from engine.pkcs11.session_supply import SessionSupply, TokenSessionSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from engine.pkcs11.anchor import Anchor
     from engine.pkcs11.keys import KeyReference
+    from engine.pkcs11.lanes import Lane
     from engine.pkcs11.pin import Pin
     from engine.pkcs11.session_slots import SessionSlots
     from engine.pkcs11.token import Token
@@ -42,6 +44,7 @@ async def open_session_pool(
     max_waiting: int,
     arbiter: Arbiter | None = None,
     slots: SessionSlots | None = None,
+    timeouts: Mapping[Lane, float] | None = None,
 ) -> AsyncIterator[SessionPool]:
     """Open a fixed pool of sessions on a token; close it when the block ends.
 
@@ -66,6 +69,8 @@ async def open_session_pool(
         max_waiting: messages that may wait in each lane.
         arbiter: who says how many calls may be in flight; None = as many as there are sessions.
         slots: the places under the cap over all processes; None = this process is alone on the token.
+        timeouts: seconds after which those who wait in a lane give up, where they do: no more are let in than are
+            signed within that, as fast as the token is then.
 
     Raises:
         PinIncorrect: the token refused the PIN.
@@ -76,6 +81,7 @@ async def open_session_pool(
     """
     place = f"token {token.label}"
     limits = await trio.to_thread.run_sync(token.limits, abandon_on_cancel=True)
+    arbiter = arbiter or InProcessArbiter()
     pool = SessionPool(
         place=place,
         keys=keys,
@@ -83,13 +89,14 @@ async def open_session_pool(
         chunk=chunk,
         max_waiting=max_waiting,
         max_stuck=max_stuck,
-        arbiter=arbiter or InProcessArbiter(),
+        arbiter=arbiter,
+        timeouts=timeouts,
     )
     source = TokenSessionSource(token, pin, keys, slots)
     supply = SessionSupply(pool, source, place)
     try:
         await supply.fill()
-        async with run_pool(pool, supply, call_timeout):
+        async with run_pool(supply, arbiter, call_timeout):
             yield pool
     finally:
         with trio.move_on_after(call_timeout, shield=True):
@@ -106,12 +113,14 @@ def _capped(size: int, most: int | None, place: str) -> int:
 
 
 @asynccontextmanager
-async def run_pool(pool: SessionPool, supply: SessionSupply, call_timeout: float) -> AsyncIterator[None]:
-    """Run the supply's tasks while the block runs. What the block raises comes out as it is, not as a group."""
+async def run_pool(supply: SessionSupply, arbiter: Arbiter, call_timeout: float) -> AsyncIterator[None]:
+    """Run the tasks of supply and arbiter while the block runs. What the block raises comes out not as a group."""
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supply.keep_filled)
         nursery.start_soon(supply.watch, call_timeout)
+        nursery.start_soon(supply.check_idle)
+        nursery.start_soon(arbiter.run)
         try:
             yield
         except BaseException as error:  # raised again below, outside the nursery

@@ -5,6 +5,7 @@ The tasks here do what takes time; every change of the pool's state is a plain f
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -12,7 +13,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from engine.errors import SignerFailed, SignerUnavailable, TokenError
 from engine.pkcs11.anchor import Anchor
-from engine.pkcs11.dispatch import PoolExhausted, SessionPool
+from engine.pkcs11.dispatch import PoolExhausted
 from engine.pkcs11.return_values import translate
 from engine.pkcs11.session_slots import HeldSlot, NoFreePlace, SessionSlots
 from engine.pkcs11.session_thread import PooledSession, ThreadedSession
@@ -22,15 +23,21 @@ if TYPE_CHECKING:
 
     from engine.pkcs11.keys import KeyReference
     from engine.pkcs11.pin import Pin
+    from engine.pkcs11.pool import SessionPool
     from engine.pkcs11.token import Token
 
 OPENING_TIMEOUT = 60.0
 """Seconds for opening a session and finding its keys, or for a log-in. A guess: longer than network HSM clients
 try to connect."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between two attempts to open a session, doubled from the first to the longest. A guess: a restarting HSM
-takes from seconds to minutes, and must not be asked hundreds of times a second."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two attempts to open a session at most, doubled from the first to the longest; each pause is drawn
+from the upper half, so that the processes of a host do not all come at once. A guess: a restarting HSM takes from
+seconds to minutes and must not be asked hundreds of times a second; one that is back is found in two."""
+
+IDLE_CHECK_SECONDS = 1.0
+"""Between two looks at the sessions that have nothing to do. A guess: one C_GetSessionInfo a session and second is no
+load, and a token that was restarted has its sessions back before most questions come."""
 
 
 class SessionSource(Protocol):
@@ -98,11 +105,11 @@ class SessionSupply:
         """
         while self._pool.missing:
             try:
-                await self._open(replacement=False)
+                await self._open()
             except NoFreePlace:
                 if self._pool.size == self._pool.missing:
                     raise
-                self._pool.size -= self._pool.missing
+                self._pool.resize(self._pool.size - self._pool.missing)
 
     async def keep_filled(self) -> None:
         """Open a session whenever one is missing, until the pool ends; pause longer after every failure."""
@@ -112,12 +119,12 @@ class SessionSupply:
                 await self._pool.changed.park()
                 continue
             try:
-                await self._open(replacement=True)
+                await self._open()
             except SignerFailed as error:
                 self._pool.end(error)
             except TokenError as error:
                 self._pool.no_session(error)
-                await trio.sleep(pause)
+                await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - nothing secret about a pause
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
                 pause = FIRST_PAUSE
@@ -128,7 +135,13 @@ class SessionSupply:
             await trio.sleep(call_timeout / 4)
             self._pool.look_for_stuck(trio.current_time(), call_timeout)
 
-    async def _open(self, *, replacement: bool) -> None:
+    async def check_idle(self) -> None:
+        """Look at the sessions that have nothing to do, from time to time."""
+        while True:
+            await trio.sleep(IDLE_CHECK_SECONDS)
+            self._pool.check_idle()
+
+    async def _open(self) -> None:
         """Open one session and give it to the pool; a wrong PIN, a missing key and so on raise `SignerFailed`."""
         try:
             await self._log_in()
@@ -148,7 +161,7 @@ class SessionSupply:
         if stuck:
             self._pool.discard(session, stuck=True)
             raise SignerUnavailable("opening a session did not come back in time", place=self._place)
-        self._pool.add(session, replacement=replacement)
+        self._pool.add(session)
 
     async def _log_in(self) -> None:
         with trio.move_on_after(OPENING_TIMEOUT) as scope:

@@ -105,6 +105,10 @@ class PooledSession(Protocol):
         """Begin to sign a chunk; see `TokenSession.sign_many` for what `finished` gets."""
         ...
 
+    def check(self, checked: Callable[[Result[None]], None]) -> None:
+        """Ask the token whether the session is alive; `checked` gets the error if it is not. May be busy since."""
+        ...
+
     def close(self, closed: Callable[[], None]) -> None:
         """Close it after what it is doing now, however long that takes; never while a call is inside."""
         ...
@@ -142,6 +146,10 @@ class ThreadedSession:
     def sign(self, chunk: Chunk, finished: Callable[[Result[Exception | None]], None]) -> None:
         """See `PooledSession`."""
         self._thread.submit(lambda: self._session.sign_many(chunk) if self._session else None, finished)
+
+    def check(self, checked: Callable[[Result[None]], None]) -> None:
+        """See `PooledSession`."""
+        self._thread.submit(lambda: self._session.check() if self._session else None, checked)
 
     def close(self, closed: Callable[[], None]) -> None:
         """See `PooledSession`. Its place comes back only now, so a stuck session keeps it."""

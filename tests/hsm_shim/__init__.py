@@ -1,6 +1,6 @@
 """The pretend network HSM from the side of the tests: building it, steering it, reading its log.
 
-The module itself is `hsm_shim.c`; the control file and the log are described in README.md.
+The module itself is the C files beside this one; the control file and the log are described in README.md.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("hsm_shim.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 CRYPTOKI_HEADERS = Path("/usr/include/p11-kit-1")
 """Where Debian's libp11-kit-dev puts p11-kit/pkcs11.h, the Cryptoki declarations."""
 
 
 def build(library: Path) -> Path:
-    """Compile the module with gcc, unless it is newer than its source; return its absolute path.
+    """Compile the module with gcc, unless it is newer than its sources; return its absolute path.
 
     The result appears by rename, so several processes may build at once.
 
@@ -25,16 +27,18 @@ def build(library: Path) -> Path:
         RuntimeError: gcc refused, with what it said.
     """
     library = library.resolve()
-    if library.exists() and library.stat().st_mtime_ns > SOURCE.stat().st_mtime_ns:
+    newest = max(source.stat().st_mtime_ns for source in SOURCES)
+    if library.exists() and library.stat().st_mtime_ns > newest:
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
     fresh = library.with_name(f".{library.name}.{os.getpid()}")
     command = ["gcc", "-std=gnu17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
+    command += [f"-I{CRYPTOKI_HEADERS}", *(str(source) for source in SOURCES if source.suffix == ".c")]
     # libcrypto by its file name: the link named libcrypto.so comes only with its headers, which are not needed
-    command += [f"-I{CRYPTOKI_HEADERS}", str(SOURCE), "-o", str(fresh), "-l:libcrypto.so.3", "-lpthread"]
+    command += ["-o", str(fresh), "-l:libcrypto.so.3", "-lpthread", "-lm"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
-        raise RuntimeError(f"gcc could not build {SOURCE.name}:\n{finished.stderr}")
+        raise RuntimeError(f"gcc could not build the pretend HSM:\n{finished.stderr}")
     fresh.rename(library)
     return library
 
@@ -81,6 +85,8 @@ class HsmShim:
         self._wrapped = wrapped
         self._settings: dict[str, str] = {}
         self._rules: dict[int, str] = {}
+        self._timeline: list[str] = []
+        self._origin_ns = 0
         self._arms = itertools.count(1)
         self._restarts = 0
         self._write()
@@ -98,16 +104,52 @@ class HsmShim:
         """Let every call of the function take so much longer."""
         self._set(f"latency {function}", f"latency {function} {microseconds}")
 
+    def latency_uniform(self, function: str, least: float, most: float) -> None:
+        """Let calls of the function take longer by a time drawn evenly between two, in microseconds."""
+        self._set(f"latency {function}", f"latency {function} uniform {least} {most}")
+
+    def latency_exponential(self, function: str, mean: float) -> None:
+        """Let calls of the function take longer by an exponentially distributed time, in microseconds."""
+        self._set(f"latency {function}", f"latency {function} exponential {mean}")
+
+    def latency_lognormal(self, function: str, median: float, p99: float) -> None:
+        """Let calls of the function take longer by a log-normal time, told by its percentiles, in microseconds."""
+        self._set(f"latency {function}", f"latency {function} lognormal {median} {p99}")
+
+    def play(self, timeline: Iterable[str] | Path, origin_ns: int | None = None) -> int:
+        """Play a timeline, in place of the one before; return its origin.
+
+        Args:
+            timeline: lines `at SECONDS STATEMENT` and `from SECONDS to SECONDS STATEMENT`, or a file of them;
+                statements `fail` and `hang` get an arm number if they have none.
+            origin_ns: second 0, in nanoseconds of the monotonic clock, which all processes of a host share; now, if it
+                is not given.
+        """
+        lines = timeline.read_text("utf-8").splitlines() if isinstance(timeline, Path) else timeline
+        self._origin_ns = time.monotonic_ns() if origin_ns is None else origin_ns
+        said = (line.partition("#")[0].strip() for line in lines)
+        self._timeline = [self._with_arm(line) for line in said if line]
+        self._write()
+        return self._origin_ns
+
+    def away(self, seconds: float) -> None:
+        """Take the token away for so long from now on: its sessions are lost, and no function finds it."""
+        now = time.monotonic_ns()
+        self._origin_ns = self._origin_ns or now
+        begin = (now - self._origin_ns) / 1e9
+        self._timeline.append(f"from {begin:.9f} to {begin + seconds:.9f} away")
+        self._write()
+
     def cap_sessions(self, count: int) -> None:
         """Allow so many sessions over all processes; 0 = no limit."""
         self._set("sessions", f"sessions {count}")
 
     def cap_parallel(self, count: int) -> None:
-        """Let only so many C_Sign calls of one process run at once; 0 = no limit."""
+        """Let only so many C_Sign calls run at once, over all processes; 0 = no limit."""
         self._set("parallel", f"parallel {count}")
 
     def seed(self, number: int) -> None:
-        """Seed the draw of faults that come by rate."""
+        """Seed the draws of each process: latencies, and faults that come by rate."""
         self._set("seed", f"seed {number}")
 
     def hide(self, mechanism: int) -> None:
@@ -137,9 +179,10 @@ class HsmShim:
         self._write()
 
     def reset(self) -> None:
-        """Take away every fault, delay and cap."""
+        """Take away every fault, delay and cap, and the timeline."""
         self._settings.clear()
         self._rules.clear()
+        self._timeline.clear()
         self._write()
 
     def signatures(self) -> list[LoggedSignature]:
@@ -172,7 +215,9 @@ class HsmShim:
     def _lines(self, kind: str) -> list[list[str]]:
         if not self.log_path.exists():
             return []
-        lines = self.log_path.read_text("ascii").splitlines()
+        # Of the last line, a reader may see a part.
+        whole, _, _ = self.log_path.read_text("ascii").rpartition("\n")
+        lines = whole.split("\n")
         return [line.split(" ") for line in lines if line.startswith(kind)]
 
     def _set(self, key: str, statement: str) -> None:
@@ -185,8 +230,14 @@ class HsmShim:
         self._write()
         return arm
 
+    def _with_arm(self, line: str) -> str:
+        armed = {"fail", "hang"}.intersection(line.split()) and " arm " not in line
+        return f"{line} arm {next(self._arms)}" if armed else line
+
     def _write(self) -> None:
         statements = [*self._settings.values(), *self._rules.values(), f"restart {self._restarts}"]
+        if self._timeline:
+            statements += [f"origin {self._origin_ns}", *self._timeline]
         fresh = self.control_path.with_suffix(".fresh")
         fresh.write_text("".join(f"{statement}\n" for statement in statements), "ascii")
         fresh.replace(self.control_path)

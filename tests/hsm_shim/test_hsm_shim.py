@@ -1,4 +1,4 @@
-"""The pretend HSM does what its README says; each test in a process of its own, by ctypes, without the pool."""
+"""The pretend HSM does what its README says: the log, errors, caps on sessions, hangs, restarts."""
 
 from __future__ import annotations
 
@@ -6,88 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.hsm_shim import HsmShim, build
-from tests.softhsm import SOFTHSM, SoftHsmToken, make_token
+from tests.hsm_shim.conftest import Run
 
 ECDSA, RSA_PKCS, SHA256_RSA_PKCS, SHA384_RSA_PKCS_PSS = 0x1041, 0x1, 0x40, 0x44
-
-PRELUDE = """
-import pkcs11, sys, threading
-from pathlib import Path
-from pkcs11 import Mechanism, KeyType, MechanismFlag
-from engine.pkcs11.cryptoki import CKU_USER
-from engine.pkcs11.module import load_module
-from engine.pkcs11.token import find_token
-from engine.pkcs11.token_initialisation import initialise_token
-from engine.pkcs11.keys import KeyReference, KeyType as Type, generate_key_pair, find_private_key
-from engine.pkcs11.pin import Pin
-from engine.pkcs11.return_codes import name_of
-from tests.hsm_shim import HsmShim
-hsm = HsmShim(Path(sys.argv[2]), Path(sys.argv[3]))
-module = load_module(Path(sys.argv[1]))
-token = find_token(module, label="shim")
-pin = Pin("user-1234")
-rsa = KeyReference("rsa")
-by_hash = {"mechanism": Mechanism.SHA256_RSA_PKCS}
-def logged_in():
-    session = token.open_session()
-    token.log_in(session, pin)
-    return session
-def refused(call, *arguments, **options):
-    try:
-        call(*arguments, **options)
-    except pkcs11.PKCS11Error as error:
-        return name_of(error)
-    return "CKR_OK"
-"""
-
-Run = Callable[[str], list[str]]
-
-
-@pytest.fixture(scope="module")
-def shim_token(tmp_path_factory: pytest.TempPathFactory) -> SoftHsmToken:
-    return make_token(tmp_path_factory.mktemp("shim"), "shim")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library") / "libhsm_shim.so")
-
-
-@pytest.fixture
-def shim(tmp_path: Path) -> HsmShim:
-    return HsmShim(tmp_path / "hsm", SOFTHSM)
-
-
-@pytest.fixture
-def run(shim: HsmShim, library: Path, shim_token: SoftHsmToken, tmp_path: Path) -> Run:
-    """Run a program against the pretend HSM; give the lines it prints."""
-
-    def run_it(program: str) -> list[str]:
-        command = [sys.executable, "-c", PRELUDE + textwrap.dedent(program)]
-        command += [str(library), str(shim.control_path.parent), str(SOFTHSM)]
-        environment = os.environ | shim_token.environment | shim.environment
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout.splitlines()
-
-    return run_it
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keys(library: Path, shim_token: SoftHsmToken, tmp_path_factory: pytest.TempPathFactory) -> None:
-    directory = tmp_path_factory.mktemp("keys")
-    shim = HsmShim(directory, SOFTHSM)
-    program = "for name, kind in (('rsa', Type.RSA_2048), ('ec', Type.EC_P256)):\n"
-    program += "    generate_key_pair(token, pin, KeyReference(name), kind)\n"
-    command = [sys.executable, "-c", PRELUDE + program, str(library), str(directory), str(SOFTHSM)]
-    subprocess.run(command, env=os.environ | shim_token.environment | shim.environment, check=True)
 
 
 def test_gcc_builds_it_without_a_warning_once(tmp_path: Path) -> None:
@@ -214,22 +138,6 @@ def test_hanging_calls_hang_side_by_side_until_disarmed(run: Run) -> None:
         print(len(hsm.signatures()))
     """)
     assert said == ["0", "2"]
-
-
-def test_parallel_calls_wait_for_a_place(run: Run, shim: HsmShim) -> None:
-    run("""
-        hsm.cap_parallel(1)
-        hsm.latency("C_Sign", 10_000)
-        keys = [find_private_key(logged_in(), rsa) for _ in range(3)]
-        threads = [threading.Thread(target=key.sign, args=(b"x",), kwargs=by_hash) for key in keys]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    """)
-    times = [line.time_ns for line in shim.signatures()]
-    assert len(times) == 3
-    assert times[2] - times[0] >= 2 * 10_000_000  # one after the other, each with its latency
 
 
 def test_other_ways_to_sign_are_closed(run: Run, shim: HsmShim) -> None:

@@ -5,11 +5,12 @@ For tests where the order of events is the point. No thread runs here, so trio's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from engine.pkcs11.arbiter import Arbiter, InProcessArbiter
 from engine.pkcs11.chunk import Chunk
 from engine.pkcs11.keys import KeyReference
-from engine.pkcs11.lanes import Arbiter, InProcessArbiter
+from engine.pkcs11.lanes import Lane
 from engine.pkcs11.session_pool import SessionPool
 from engine.pkcs11.session_thread import Result
 
@@ -24,6 +25,7 @@ class ScriptedSession:
         self.calls = 0
         self.chunk: Chunk | None = None
         self.is_closed = False
+        self.found_dead: Exception | None = None
         self._failures = failures or []
         self._finished: Callable[[Result[Exception | None]], None] = lambda _: None
         self._closed: Callable[[], None] | None = None
@@ -35,6 +37,9 @@ class ScriptedSession:
     def sign(self, chunk: Chunk, finished: Callable[[Result[Exception | None]], None]) -> None:
         assert self.chunk is None
         self.chunk, self._finished = chunk, finished
+
+    def check(self, checked: Callable[[Result[None]], None]) -> None:
+        checked(Result(error=self.found_dead))
 
     def close(self, closed: Callable[[], None]) -> None:
         self._closed = closed
@@ -74,6 +79,7 @@ def scripted_pool(
     max_waiting: int = 100,
     max_stuck: int = 2,
     arbiter: Arbiter | None = None,
+    timeouts: Mapping[Lane, float] | None = None,
 ) -> tuple[SessionPool, list[ScriptedSession]]:
     """A pool with its sessions in service."""
     pool = SessionPool(
@@ -84,9 +90,10 @@ def scripted_pool(
         max_waiting=max_waiting,
         max_stuck=max_stuck,
         arbiter=arbiter or InProcessArbiter(),
+        timeouts=timeouts,
     )
     made = [ScriptedSession(number + 1) for number in range(sessions)]
     for session in made:
         pool.register(session)
-        pool.add(session, replacement=False)
+        pool.add(session)
     return pool, made

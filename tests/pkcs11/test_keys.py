@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, ObjectClass
 
-from engine.errors import KeyMismatch, PinIncorrect
+from engine.errors import KeyMismatch, PinIncorrect, SignerFailed
 from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_key_info
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
@@ -82,6 +82,14 @@ async def test_a_pool_does_not_open_without_its_key(open_pool: OpenPool, hsm: Hs
         async with open_pool(keys=[KeyReference("no-such-key")]):
             pass
     assert len(hsm.calls("C_OpenSession")) - opened == len(hsm.calls("C_CloseSession")) - closed == 2
+
+
+def test_a_log_in_that_may_have_cost_an_attempt_is_not_tried_again(
+    token: Token, pin: Pin, rsa_key: KeyReference, hsm: HsmShim
+) -> None:
+    hsm.fail_next("C_Login", 0x30)  # CKR_DEVICE_ERROR, after which other calls are tried again
+    with pytest.raises(SignerFailed, match="CKR_DEVICE_ERROR, which may have cost an attempt"):
+        public_key_info(token, pin, rsa_key)
 
 
 def test_a_wrong_pin_is_tried_once(token: Token, hsm: HsmShim) -> None:

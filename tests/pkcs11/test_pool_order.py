@@ -18,9 +18,10 @@ from engine.errors import (
     SignerUnavailable,
     TokenError,
 )
-from engine.pkcs11.dispatch import PoolExhausted, SessionPool
+from engine.pkcs11.arbiter import InProcessArbiter
 from engine.pkcs11.keys import KeyReference
-from engine.pkcs11.lanes import InProcessArbiter, Lane
+from engine.pkcs11.lanes import Lane
+from engine.pkcs11.session_pool import PoolExhausted, SessionPool
 from engine.pkcs11.session_slots import NoFreePlace
 from engine.pkcs11.session_supply import LONGEST_PAUSE, SessionSupply
 from tests.pkcs11.scripted_sessions import KEY, ScriptedSession, scripted_pool
@@ -31,7 +32,7 @@ PKCS1 = SignatureAlgorithm.RSA_PKCS1_SHA256
 class Call:
     """One call of sign_many in a task of its own, and what came of it."""
 
-    def __init__(self, pool: SessionPool, messages: Sequence[bytes], lane: Lane = Lane.BULK) -> None:
+    def __init__(self, pool: SessionPool, messages: Sequence[bytes], lane: Lane = Lane.ISSUANCE) -> None:
         self.pool, self.messages, self.lane = pool, messages, lane
         self.scope = trio.CancelScope()
         self.outcomes: list[bytes | TokenError] | None = None
@@ -97,14 +98,15 @@ async def test_a_full_lane_refuses_and_takes_nothing_in() -> None:
     pool, (session,) = scripted_pool(1, chunk=2, max_waiting=4)
     async with trio.open_nursery() as nursery:
         call = await Call(pool, letters("abcd")).begin(nursery)
-        assert pool.statistics().waiting == {Lane.URGENT: 0, Lane.BULK: 2}
-        with pytest.raises(Overloaded, match="2 messages wait in the bulk lane, 3 more do not fit"):
+        assert pool.statistics().lanes[Lane.ISSUANCE].waiting == 2
+        with pytest.raises(Overloaded, match="2 messages wait in the issuance lane, 3 more do not fit"):
             await pool.sign_many(letters("efg"), key=KEY, algorithm=PKCS1)
         urgent = await Call(pool, letters("U"), Lane.URGENT).begin(nursery)  # the other lane has room
         for _ in range(3):
             session.sign_all()
     assert (call.outcomes, urgent.outcomes) == (signed("abcd"), signed("U"))
-    assert pool.statistics().waiting_peak == {Lane.URGENT: 1, Lane.BULK: 4}
+    assert [pool.statistics().lanes[lane].waiting_peak for lane in (Lane.URGENT, Lane.ISSUANCE)] == [1, 4]
+    assert pool.statistics().lanes[Lane.ISSUANCE].refused == 3
 
 
 async def test_a_cancelled_caller_leaves_the_pool_whole() -> None:
@@ -114,7 +116,7 @@ async def test_a_cancelled_caller_leaves_the_pool_whole() -> None:
         stays = await Call(pool, letters("x")).begin(nursery)
         leaves.scope.cancel()
         await wait_all_tasks_blocked()
-        assert pool.statistics().waiting[Lane.BULK] == 1  # the chunks not begun are gone
+        assert pool.statistics().lanes[Lane.ISSUANCE].waiting == 1  # the chunks not begun are gone
         assert at_work(session) == "ab"  # the one begun is finished on its session
         session.sign_all()
         assert at_work(session) == "x"
@@ -126,12 +128,12 @@ async def test_a_cancelled_caller_leaves_the_pool_whole() -> None:
 async def test_a_cancelled_callers_chunk_is_not_tried_again() -> None:
     pool, (session, other) = scripted_pool(2)
     async with trio.open_nursery() as nursery:
-        leaves = await Call(pool, letters("ab")).begin(nursery)
+        leaves = await Call(pool, letters("a")).begin(nursery)
         leaves.scope.cancel()
         await wait_all_tasks_blocked()
         session.come_back(DeviceError())
     assert at_work(other) == ""
-    assert pool.statistics().waiting[Lane.BULK] == 0
+    assert pool.statistics().lanes[Lane.ISSUANCE].waiting == 0
 
 
 async def test_the_arbiter_is_asked_before_every_chunk() -> None:
@@ -220,8 +222,10 @@ async def test_a_failing_session_hands_its_rest_over_and_is_replaced(autojump_cl
 
 async def test_a_stuck_session_is_found_by_its_missing_sign_of_life(autojump_clock: MockClock) -> None:
     pool, (first, second) = scripted_pool(2, chunk=4)
+    pool.quarantine(second.number)
     async with trio.open_nursery() as nursery:
         call = await Call(pool, letters("abcd")).begin(nursery)
+        pool.release(second.number)
         nursery.start_soon(SessionSupply(pool, ScriptedSource(), "scripted token").watch, 1.0)
         for _ in range(2):
             await trio.sleep(0.9)  # slow, but alive
@@ -268,6 +272,6 @@ async def test_a_cap_reached_at_the_start_makes_the_pool_smaller() -> None:
             return super().make(number)
 
     pool, _ = scripted_pool(0)
-    pool.size = 5
+    pool.resize(5)
     await SessionSupply(pool, Capped(), "scripted token").fill()
     assert (pool.size, pool.missing) == (2, 0)

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.algorithms import SignatureAlgorithm
+from engine.pkcs11.durations import Durations, WindowedDurations
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
-from engine.pkcs11.statistics import Durations
 from tests.hsm_shim import HsmShim
 from tests.pkcs11.conftest import OpenPool
 
@@ -31,10 +31,16 @@ async def test_the_numbers_add_up(open_pool: OpenPool, rsa_key: KeyReference, hs
     assert numbers.signing.percentile_99_ns >= numbers.signing.median_ns > 0
     assert numbers.errors == {"CKR_DEVICE_ERROR": 1, "CKR_DEVICE_MEMORY": 2}
     assert (numbers.replacements, numbers.stuck, numbers.stuck_ever) == (1, 0, 0)
-    assert numbers.waiting == {Lane.URGENT: 0, Lane.BULK: 0}
-    assert numbers.waiting_peak == {Lane.URGENT: 20, Lane.BULK: 200}
+    assert {lane: there.waiting_peak for lane, there in numbers.lanes.items() if there.done} == {
+        Lane.URGENT: 20,
+        Lane.ISSUANCE: 200,
+    }
+    assert {there.waiting + there.in_flight for there in numbers.lanes.values()} == {0}
+    urgent, issuance = numbers.lanes[Lane.URGENT], numbers.lanes[Lane.ISSUANCE]
+    assert [urgent.signed.count, issuance.signed.count, urgent.done, issuance.done] == [20, 200, 20, 200]
+    assert (issuance.recent.waited, issuance.recent.signed) == (issuance.waited, issuance.signed)
     # 13 chunks and 2 chunks, and the one whose session was replaced waited twice
-    assert (numbers.waited[Lane.BULK].count, numbers.waited[Lane.URGENT].count) == (14, 2)
+    assert (issuance.waited.count, urgent.waited.count) == (14, 2)
     assert [session.state for session in numbers.sessions] == ["idle", "idle"]
     assert sum(session.signing.count for session in numbers.sessions) <= 220
 
@@ -67,3 +73,15 @@ def test_merging_is_counting_together(some: list[int], others: list[int]) -> Non
     merged.merge(more)
     together.add(some + others)
     assert merged.summary() == together.summary()
+
+
+def test_what_is_recent_leaves_the_window_and_stays_in_the_whole() -> None:
+    counted = WindowedDurations(100.0, window=10.0)
+    counted.add([1], 101.0)
+    assert (counted.recent(105.0)[0], counted.recent(105.0)[1].count) == (5.0, 1)
+    counted.add([2, 2], 111.0)
+    assert (counted.recent(115.0)[0], counted.recent(115.0)[1].count) == (15.0, 3)
+    seconds, recent = counted.recent(122.0)
+    assert (seconds, recent.count, recent.longest_ns) == (11.0, 2, 2)
+    assert counted.recent(150.0)[1].count == 0
+    assert counted.summary().count == 3
