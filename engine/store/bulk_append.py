@@ -1,7 +1,7 @@
 """Appending many rows at once: one of the two places where the databases differ.
 
 On SQLite a prepared statement is run over tuples by the driver, which costs a quarter of what building a
-dictionary and a bound parameter for every value does. PostgreSQL will take COPY here.
+dictionary and a bound parameter for every value does. PostgreSQL takes COPY (`bulk_copy.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, text
+from sqlalchemy import Connection, Table
+
+from engine.store.bulk_copy import copy_over, copy_rows
 
 
 def append(
@@ -33,7 +35,7 @@ def append(
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_sqlite_statement(table, columns), [tuple(row) for row in rows])
     else:
-        connection.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        copy_rows(connection, table, columns, rows)
 
 
 @cache
@@ -52,17 +54,14 @@ def replace(
         connection: a writing transaction.
         table: where to; every column is given.
         columns: the columns that the rows give, in their order, the primary key first.
-        rows: one sequence a row, values as the driver takes them.
+        rows: one sequence a row, values as the driver takes them; no key twice.
     """
+    if not rows:
+        return
     key, *others = columns
-    news = ", ".join(f"{name} = excluded.{name}" for name in others)
     if connection.dialect.name == "sqlite":
+        news = ", ".join(f"{name} = excluded.{name}" for name in others)
         statement = f"{_sqlite_statement(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {news}"
         connection.exec_driver_sql(statement, [tuple(row) for row in rows])
     else:
-        places = ", ".join(f":{name}" for name in columns)
-        names = ", ".join(columns)
-        statement = (
-            f"INSERT INTO {table.name} ({names}) VALUES ({places}) ON CONFLICT ({key}) DO UPDATE SET {news}"  # noqa: S608 - schema's names
-        )
-        connection.execute(text(statement), [dict(zip(columns, row, strict=True)) for row in rows])
+        copy_over(connection, table, columns, rows)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, insert, select, text, update
 
+from engine.kinds import Kind
 from engine.store.bulk_append import append
 from engine.store.schema import (
     STATUS_GOOD,
@@ -172,7 +173,23 @@ def certificate_by_serial(connection: Connection, serial: bytes) -> StoredCertif
 
 def certificates_of_entity(connection: Connection, identifier: str) -> list[StoredCertificate]:
     """Return the certificates of every entity that has this 統一編號, oldest first."""
-    rows = connection.execute(_certificates().where(entity.c.identifier == identifier).order_by(item.c.id))
+    # The kinds are named because the index begins with them.
+    whose = entity.c.kind.in_([kind.value for kind in Kind]) & (entity.c.identifier == identifier)
+    rows = connection.execute(_certificates().where(whose).order_by(item.c.id))
+    return [StoredCertificate(*row) for row in rows]
+
+
+def certificates_of_name(connection: Connection, name: str, limit: int) -> list[StoredCertificate]:
+    """Return the certificates of every entity whose name is exactly this one, oldest first, at most so many."""
+    # All of the name first and only then the oldest: asked for the oldest few of a name at once, PostgreSQL walks
+    # through the items from the first one on until it has met enough of that name.
+    named = (
+        select(item.c.id)
+        .join(card, card.c.id == item.c.card_id)
+        .join(entity, entity.c.id == card.c.entity_id)
+    )
+    items = sorted(connection.execute(named.where(entity.c.name == name)).scalars())[:limit]
+    rows = connection.execute(_certificates().where(item.c.id.in_(items)).order_by(item.c.id))
     return [StoredCertificate(*row) for row in rows]
 
 

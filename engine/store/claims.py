@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Table, delete, func, select, text, update
 
 from engine.store.schema import (
     card,
@@ -66,7 +66,8 @@ def taken(connection: Connection, table: Table, column: str, values: Sequence[ob
             statement = f"SELECT {column} FROM {table.name} WHERE {column} IN ({places})"  # noqa: S608 - schema's names
             rows = connection.exec_driver_sql(statement, tuple(part))
         else:
-            rows = connection.execute(select(table.c[column]).where(table.c[column].in_(part)))
+            statement = f"SELECT {column} FROM {table.name} WHERE {column} = ANY(:part)"  # noqa: S608 - as above
+            rows = connection.execute(text(statement), {"part": list(part)})
         found.update(rows.scalars())
     return found
 

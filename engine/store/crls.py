@@ -1,8 +1,8 @@
 """CRLs in the record: their scopes, and what was reserved and published of each.
 
-A certificate list is reserved (number and digest committed) before the token signs it, and published when its file
-is in place. One that was reserved and never published stays: its number is used up, its digest accounts for a signature
-that may exist.
+A certificate list is reserved (number and digest committed) before the token signs it, and recorded as published before
+its file is renamed into its place. One that was reserved and never published stays: its number is used up, its digest
+accounts for a signature that may exist.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Issue:
     next_update: datetime
     feed_sequence: int
     entries: int
+    file_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ _ISSUES: Select[Any] = select(
     crl_issue.c.next_update,
     crl_issue.c.feed_sequence,
     crl_issue.c.entries,
+    crl_issue.c.file_sha256,
 ).where(crl_issue.c.published_at.is_not(None))
 
 
@@ -203,7 +205,7 @@ def reserve_issues(
 def complete_issue(
     connection: Connection, issue_id: int, *, signature: bytes, file_sha256: bytes, published_at: datetime
 ) -> None:
-    """Record that a reserved certificate list is signed and its file in place."""
+    """Record that a reserved certificate list is signed and published; its file is renamed once that is committed."""
     connection.execute(
         update(crl_issue)
         .where(crl_issue.c.id == issue_id)

@@ -1,37 +1,21 @@
-"""Opening the database, and the two kinds of transaction.
+"""Opening the database, and the kinds of transaction.
 
-SQLite is the embedded default; the same schema and the same statements run on PostgreSQL, but for two dialect
-points: leasing (`BEGIN IMMEDIATE` here, row locks there) and bulk append (`bulk_append.py`).
+SQLite is the embedded default; the same schema and the same statements run on PostgreSQL. What differs stands in
+`sqlite.py` and `postgresql.py`, but for two dialect points: leasing (`BEGIN IMMEDIATE` on SQLite, row locks on
+PostgreSQL) and bulk append (`bulk_append.py`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.pool import ConnectionPoolEntry
 
-from engine.errors import ConfigurationInvalid, HomeUnusable, StoreError
-
-BUSY_TIMEOUT_MS = 60_000
-"""How long a writer waits for another process's transaction. A guess: far above the longest transaction that
-planning makes, so that only a hung process is ever reported."""
-
-PAGE_OCTETS = 16_384
-"""Of a new SQLite file: a page takes fifteen TBSs instead of three, so that appending one costs 6 µs instead of 9
-(bench.issuance, step "reserve")."""
-
-CACHE_KIB = 49_152
-"""SQLite's page cache for each connection. Sequential keys keep the pages in use few (bench.issuance: the cost
-a certificate is flat to 1.2 million); the rest is for the random key digests while planning."""
-
-WAL_AUTOCHECKPOINT_PAGES = 4_096
-"""64 MiB of log between checkpoints: a page that many commits touch is copied back once (bench.issuance)."""
+from engine.errors import ConfigurationInvalid, StoreError, StoreUnavailable
+from engine.store import postgresql, sqlite
+from engine.store.transactions import Writing
 
 
 class Store:
@@ -47,48 +31,81 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes: holds the write lock from its start, is durable when the block ends.
+        """A transaction that writes, alone: no other one writes from its start to its end; durable when it ends.
 
         Raises:
+            StoreUnavailable: the database is away, or its disk is full; whether a transaction whose commit had been
+                asked for is kept is not known.
             StoreError: the database refused; everything in the block was rolled back.
 
         """
-        with self._transaction(immediate=True) as connection:
+        with self._transaction(Writing.ALONE) as connection:
+            yield connection
+
+    @contextmanager
+    def write_beside(self) -> Iterator[Connection]:
+        """A transaction that writes beside others of this kind; on SQLite the same as `write`.
+
+        For what many workers do at once and what locks the rows it changes: it must neither count rows to find a free
+        number nor look before it appends. Those of `write` wait until it ends.
+
+        Raises:
+            StoreUnavailable: as for `write`.
+            StoreError: as for `write`.
+
+        """
+        with self._transaction(Writing.BESIDE) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A short consistent snapshot. Keep it short: an open one keeps the log from being shortened."""
-        with self._transaction(immediate=False) as connection:
+        """A short consistent snapshot. Keep it short: an open one keeps what it sees from being cleared away."""
+        with self._transaction(Writing.NOT) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
+    def _transaction(self, writing: Writing) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
-                connection = plain.execution_options(sealmint_immediate=immediate)
+                connection = plain.execution_options(**self._begin_options(writing))
                 with connection.begin():
                     yield connection
         except IntegrityError as error:
             raise StoreError("a row that must be unique is there already", value=str(error.orig)) from error
         except DBAPIError as error:
-            raise StoreError(
-                "the database did not do what was asked; nothing of this step was kept",
+            away = self._is_away(error)
+            kind = StoreUnavailable if away else StoreError
+            raise kind(
+                "the database is away, or cannot write; try again later"
+                if away
+                else "the database did not do what was asked; nothing of this step was kept",
                 place=str(self.engine.url.database),
                 value=str(error.orig),
             ) from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the record is a file of this host."""
+        return self.engine.url.get_backend_name() == "sqlite"
+
+    def _begin_options(self, writing: Writing) -> dict[str, object]:
+        return sqlite.begin_options(writing) if self.is_sqlite else postgresql.begin_options(writing)
+
+    def _is_away(self, error: DBAPIError) -> bool:
+        return sqlite.is_away(error) if self.is_sqlite else postgresql.is_away(error)
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
 
-def open_store(url: str, *, must_exist: bool = False) -> Store:
+def open_store(url: str, *, must_exist: bool = False, read_only: bool = False) -> Store:
     """Open the database at a URL whose schema is already at the newest revision.
 
     Args:
-        url: an SQLAlchemy URL: `sqlite:////path/store.sqlite` or `postgresql+psycopg://…`.
+        url: an SQLAlchemy URL: `sqlite:////path/store.sqlite` or `postgresql+psycopg://role@host/database`.
         must_exist: refuse an SQLite file that is not there, where a new one would be a record without its past.
+        read_only: have the database refuse every write.
 
     Raises:
         ConfigurationInvalid: the URL is none, or its driver is not installed.
@@ -96,46 +113,14 @@ def open_store(url: str, *, must_exist: bool = False) -> Store:
 
     """
     try:
-        engine = create_engine(url)
+        if url.startswith("sqlite"):
+            engine = create_engine(url)
+            sqlite.configure(engine, must_exist=must_exist, read_only=read_only)
+        else:
+            engine = create_engine(url, **postgresql.engine_options(read_only=read_only))
+            postgresql.configure(engine)
     except (ArgumentError, ImportError) as error:
         raise ConfigurationInvalid(
             "the URL of the store cannot be used", place="store.url", rule=str(error)
         ) from error
-    if engine.dialect.name == "sqlite":
-        _check_file(Path(engine.url.database or ""), must_exist)
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     return Store(engine)
-
-
-def _check_file(path: Path, must_exist: bool) -> None:
-    directory = path.parent
-    if not directory.is_dir():
-        raise HomeUnusable("the directory of the store does not exist", place=str(directory))
-    if not os.access(directory, os.W_OK):
-        raise HomeUnusable("the directory of the store is not writable", place=str(directory))
-    if must_exist and not path.exists():
-        raise HomeUnusable("the store is not there", place=str(path))
-
-
-def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = (
-        None  # transactions begin where _begin_sqlite says, not where the driver guesses
-    )
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        f"page_size = {PAGE_OCTETS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",  # a commit that returned survives a power cut
-        "foreign_keys = ON",
-        f"cache_size = -{CACHE_KIB}",
-        f"wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("sealmint_immediate", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

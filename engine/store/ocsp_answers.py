@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from engine.store.bulk_append import replace
 from engine.store.bulk_select import rows_of
@@ -143,3 +143,14 @@ def drop_answers(connection: Connection, card_ids: Sequence[int]) -> None:
             delete(ocsp_answer).where(ocsp_answer.c.card_id == bindparam("of_card")),
             [{"of_card": card_id} for card_id in card_ids],
         )
+
+
+def count_to_renew(connection: Connection, now: int) -> int:
+    """Return how many cards' answers are due for renewal.
+
+    Args:
+        connection: a snapshot.
+        now: microseconds since the epoch.
+    """
+    question = select(func.count()).select_from(ocsp_answer).where(ocsp_answer.c.renew_at <= now)
+    return int(connection.execute(question).scalar_one())

@@ -108,6 +108,7 @@ entity = Table(
     Column("county", Text),
     Column("subscriber_number", String(64)),  # none for the limited partnerships (CPS 3.1.5)
     Index("uq_entity_identifier", "kind", "identifier", unique=True),
+    Index("ix_entity_name", "name"),
 )
 
 card = Table(
@@ -194,6 +195,7 @@ item = Table(
     Column("card_id", RowId, nullable=False, index=True),
     Column("usage", String(16), nullable=False),
     Column("public_key", LargeBinary, nullable=False),  # SubjectPublicKeyInfo (DER), checked at intake
+    Index("ix_item_run_id", "run_id", "id"),  # of a later run too, what is listed begins with its first item
 )
 
 item_failure = Table(

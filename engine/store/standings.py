@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from engine.store.bulk_append import append
 from engine.store.bulk_select import rows_of
@@ -201,6 +201,12 @@ def cards_owed_an_answer(connection: Connection, limit: int, share: tuple[int, i
         .limit(limit)
     )
     return list(rows.scalars())
+
+
+def count_owed_an_answer(connection: Connection) -> int:
+    """Return how many cards' stored answers are older than their status."""
+    owed = card_status_revision.c.answered < card_status_revision.c.revision
+    return int(connection.execute(select(func.count()).where(owed)).scalar_one())
 
 
 def cards_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int]:

@@ -135,7 +135,7 @@ def test_subject_without_a_number_is_unique(store: Store) -> None:
 
 def test_entity_comes_once(store: Store) -> None:
     append_one(store, card(entity(1), "MG1"))
-    with pytest.raises(StoreError, match=r"entity\."):
+    with pytest.raises(StoreError, match=r"unique.*entity"):
         append_one(store, card(entity(2)._replace(identifier="00000001"), "MG2"))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text
 
 from engine.errors import HomeUnusable, StoreError
@@ -16,18 +18,40 @@ from engine.store.database import Store, open_store
 from engine.store.migration import current_revision, migrate, newest_revision
 from engine.store.schema import metadata, public_key_claim, run
 from engine.store.status_changes import ChangeKind, append_changes, changes_after
+from tests.postgresql_server import OWNER, PostgresqlServer
 from tests.store.plans import NOW, issue_run, plan
 from tests.store_fixture import store_url
 
 FIRST = "0001"
 
 
+OLDER = ["0001", "0002", "0003", "0004"]
+"""Every revision before the newest; `test_older_ones_are_all_tried` holds the list against the scripts."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A database without tables, as the role that will own them."""
+    if request.param == "sqlite":
+        opened = open_store(store_url(tmp_path / "old.sqlite"))
+    else:
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        opened = open_store(server.url(server.new_database(), OWNER))
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def old(tmp_path: Path) -> Store:
+def old(empty: Store) -> Store:
     """A store of the first revision."""
-    opened = open_store(store_url(tmp_path / "old.sqlite"))
-    assert migrate(opened, FIRST) == (None, FIRST)
-    return opened
+    assert migrate(empty, FIRST) == (None, FIRST)
+    return empty
+
+
+def test_older_ones_are_all_tried() -> None:
+    revisions = sorted(path.name[:4] for path in (migration.MIGRATIONS / "versions").glob("0*.py"))
+    assert [*OLDER, newest_revision()] == revisions
+    assert ScriptDirectory(str(migration.MIGRATIONS)).get_current_head() == newest_revision()
 
 
 def test_migrated_schema_is_the_one_described(store: Store) -> None:
@@ -37,12 +61,17 @@ def test_migrated_schema_is_the_one_described(store: Store) -> None:
         assert current_revision(connection) == newest_revision()
 
 
-def test_primary_keys_and_layout_are_the_ones_described(store: Store) -> None:
+def test_primary_keys_are_the_ones_described(store: Store) -> None:
     """What the comparison above does not look at."""
     with store.read() as connection:
         for table in metadata.sorted_tables:
             keys = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
             assert keys == [column.name for column in table.primary_key]
+
+
+def test_layout_in_sqlite_is_the_one_described(sqlite_store: Store) -> None:
+    with sqlite_store.read() as connection:
+        for table in metadata.sorted_tables:
             statement = connection.execute(
                 text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table.name}
             ).scalar_one()
@@ -50,12 +79,14 @@ def test_primary_keys_and_layout_are_the_ones_described(store: Store) -> None:
             assert ("WITHOUT ROWID" in statement) == without_row_id
 
 
-def test_older_store_is_migrated_and_keeps_its_rows(old: Store) -> None:
+@pytest.mark.parametrize("revision", OLDER)
+def test_older_store_is_migrated_and_keeps_its_rows(old: Store, revision: str) -> None:
     run_id = plan(old)
     issue_run(old, run_id)
+    migrate(old, revision)
     columns = columns_of(old)
     before = rows(old, columns)
-    assert migrate(old) == (FIRST, newest_revision())
+    assert migrate(old) == (revision, newest_revision())
     assert rows(old, columns) == before
     assert before["signature"]
     with old.read() as connection:
@@ -134,7 +165,7 @@ def test_failed_revision_leaves_the_store_as_it_was(
     )
     monkeypatch.setattr(migration, "MIGRATIONS", migrations)
     before = rows(old, columns_of(old))
-    with pytest.raises(StoreError, match="no such table"):
+    with pytest.raises(StoreError, match=r"no such table|does not exist"):
         migrate(old)
     assert rows(old, columns_of(old)) == before
     with old.read() as connection:

@@ -38,14 +38,6 @@ from tests.store.plans import NOT_AFTER, NOW, issue_run, plan
 MOMENT = to_microseconds(NOW)
 
 
-@pytest.fixture(params=["sqlite", "any other database"])
-def other_way(request: pytest.FixtureRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The store, asked in its own way, and in the way of databases whose driver we do not talk to."""
-    if request.param != "sqlite":
-        monkeypatch.setattr(store.engine.dialect, "name", "another")
-    return store
-
-
 def batch(connection: Connection, *, urgent: bool = False) -> int:
     return reserve_batch(connection, responder_id=3, digests=bytes(64), urgent=urgent, now=NOW)
 
@@ -94,10 +86,10 @@ def test_answers_are_stored_with_word_to_the_feed(store: Store) -> None:
         assert sorted(cards_of_batches(connection, [number])) == [5, 6]
 
 
-def test_a_newer_answer_takes_the_place_of_the_old(other_way: Store) -> None:
-    first = put(other_way, (5, 100), (6, 100))
-    second = put(other_way, (6, 200), (7, 300))
-    with other_way.read() as connection:
+def test_a_newer_answer_takes_the_place_of_the_old(store: Store) -> None:
+    first = put(store, (5, 100), (6, 100))
+    second = put(store, (6, 200), (7, 300))
+    with store.read() as connection:
         assert cards_of_batches(connection, [first]) == [5]
         assert sorted(cards_of_batches(connection, [first, second])) == [5, 6, 7]
         rows = connection.execute(select(ocsp_answer).order_by(ocsp_answer.c.card_id)).all()
@@ -136,11 +128,11 @@ def test_revisions_and_settling(store: Store) -> None:
         assert connection.execute(select(card_status_revision.c.answered)).scalars().all() == [2]
 
 
-def test_who_is_owed_an_answer(other_way: Store) -> None:
-    raise_revision(other_way, 5, 2, answered=1)
-    raise_revision(other_way, 6, 2, answered=2)
-    raise_revision(other_way, 7, 1)
-    with other_way.read() as connection:
+def test_who_is_owed_an_answer(store: Store) -> None:
+    raise_revision(store, 5, 2, answered=1)
+    raise_revision(store, 6, 2, answered=2)
+    raise_revision(store, 7, 1)
+    with store.read() as connection:
         assert owed_among(connection, [4, 5, 6]) == {5}
         assert owed_among(connection, []) == set()
 
@@ -185,8 +177,8 @@ def test_counts(store: Store) -> None:
 
 
 @pytest.mark.parametrize("asked", [0, 1, ASKED_AT_ONCE, ASKED_AT_ONCE + 1, 2 * ASKED_AT_ONCE + 1])
-def test_any_count_of_numbers_can_be_asked_for(other_way: Store, asked: int) -> None:
-    with other_way.write() as connection:
+def test_any_count_of_numbers_can_be_asked_for(store: Store, asked: int) -> None:
+    with store.write() as connection:
         columns = ("card_id", "batch_id", "responder_id", "renew_at", "answer")
         everything = [(card, 1, 1, 1, b"") for card in range(1, 2 * ASKED_AT_ONCE + 2)]
         replace(connection, ocsp_answer, columns, everything)

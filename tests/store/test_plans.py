@@ -65,6 +65,10 @@ def test_known_entities_and_their_names(store: Store) -> None:
         }
         assert name_of(connection, "00000001") == "name"  # the company's, not the business's of that number
         assert name_of(connection, "00000002") is None  # a branch has no branches
+
+
+def test_a_name_is_found_by_the_index_on_numbers(sqlite_store: Store) -> None:
+    with sqlite_store.read() as connection:
         used = connection.exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT name FROM entity WHERE kind IN ('company', 'limited-partnership')"
             " AND identifier = '1' ORDER BY id DESC LIMIT 1"

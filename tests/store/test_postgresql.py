@@ -1,21 +1,18 @@
-"""The schema and the statements fit PostgreSQL too, as far as compiling shows."""
+"""The record in PostgreSQL: every statement runs there, who writes is alone or locks his rows, and it may go away."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Index, Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy import Connection, insert, select, text
 
-from engine.audit.events import Event
-from engine.audit.log import append_record
-from engine.clock import SetClock
+from engine.errors import LeaseLost, StoreError, StoreUnavailable
 from engine.store import (
     acts,
+    bulk_append,
     certificates,
     claims,
     leases,
@@ -29,80 +26,13 @@ from engine.store import (
     unaccepted,
     work_units,
 )
-from engine.store.schema import STATUS_GOOD, CertificateState, UtcTime, metadata
+from engine.store.database import Store, open_store
+from engine.store.migration import migrate
+from engine.store.postgresql import RECORD_LOCK
+from engine.store.schema import CertificateState, metadata, serial_claim
 from engine.store.work_units import Lease
-from tests.store.plans import ISSUER, LEASE, NOW, card, entity, key, uri_of
-
-DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
-TABLES = metadata.sorted_tables
-
-
-class Recorder:
-    """Stands for a connection to PostgreSQL: compiles what it is given, and knows nothing."""
-
-    dialect = DIALECT
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-
-    def execute(self, statement: ClauseElement, *values: Any, **options: Any) -> _Nothing:
-        compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-        self.statements.append(" ".join(str(compiled).split()))
-        return _Nothing()
-
-    def exec_driver_sql(self, statement: str, *values: object) -> _Nothing:
-        raise AssertionError(f"SQLite's own statement: {statement}")
-
-
-class _Nothing:
-    """An empty result, or one row of zeros where a row must be."""
-
-    rowcount = 1
-
-    def __iter__(self) -> Any:
-        return iter(())
-
-    def all(self) -> list[Any]:
-        return []
-
-    scalars = tuples = fetchall = all
-
-    def scalar_one(self) -> int:
-        return 0
-
-    def scalar_one_or_none(self) -> None:
-        return None
-
-    one_or_none = scalar_one_or_none
-
-    def one(self) -> tuple[int, ...]:
-        return (0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_schema_compiles(table: Table) -> None:
-    statement = str(CreateTable(table).compile(dialect=DIALECT))
-    for column in table.columns:
-        assert f"\t{column.name} " in statement
-    assert "WITHOUT ROWID" not in statement
-    indices: list[Index] = list(table.indexes)
-    for index in indices:
-        assert str(CreateIndex(index).compile(dialect=DIALECT)).startswith("CREATE ")
-
-
-def test_types() -> None:
-    def type_of(table: str, column: str) -> str:
-        found: Column[Any] = metadata.tables[table].c[column]
-        return found.type.compile(DIALECT)
-
-    assert type_of("item", "id") == "BIGINT"
-    assert type_of("reservation", "tbs") == "BYTEA"
-    assert type_of("run", "created_at") == "BIGINT"
-    bind, read = UtcTime().bind_processor(DIALECT), UtcTime().result_processor(DIALECT, None)
-    assert bind is not None
-    assert read is not None
-    assert read(bind(NOW)) == NOW
-
+from tests.postgresql_server import OWNER, READER, WRITER, PostgresqlServer, running_server
+from tests.store.plans import ISSUER, LEASE, NOW, card, entity, plan, uri_of
 
 HELD = Lease(1, 1, 1, 1, False)
 NAMED = leases.Lease("crl/1", "a", 1)
@@ -111,7 +41,7 @@ REVOKED = standings.NewStanding(GOOD, CertificateState.REVOKED, 0, 1)
 ACTS: dict[str, Callable[[Connection], object]] = {
     "unit_items": lambda c: certificates.unit_items(c, 1),
     "reserve": lambda c: certificates.reserve(c, [certificates.Reserved(1, b"s", 0, b"t")]),
-    "complete": lambda c: certificates.complete(c, 1, [certificates.Signed(1, STATUS_GOOD, b"s")]),
+    "complete": lambda c: certificates.complete(c, 1, [certificates.Signed(1, 0, b"s")]),
     "record_failures": lambda c: certificates.record_failures(c, 1, [(1, "why")], NOW),
     "certificate_by_serial": lambda c: certificates.certificate_by_serial(c, b"s"),
     "certificates_of_entity": lambda c: certificates.certificates_of_entity(c, "1"),
@@ -128,7 +58,6 @@ ACTS: dict[str, Callable[[Connection], object]] = {
     "append_cards": lambda c: plans.append_cards(
         c, 1, [card(entity(1), "MG1"), card(entity(2, is_new=False), "MG2")]
     ),
-    "append_unit": lambda c: plans.append_unit(c, 1, 1, [(1, key("k"))]),
     "append_rejects": lambda c: plans.append_rejects(c, 1, [("register", 1, None, "r", None, "d")]),
     "retry_failed": lambda c: retry.retry_failed(c, 1, 1),
     "totals": lambda c: runs.totals(c, 1),
@@ -167,36 +96,160 @@ ACTS: dict[str, Callable[[Connection], object]] = {
 }
 
 
-def statements_of(act: Callable[[Connection], object]) -> list[str]:
-    recorder = Recorder()
-    act(recorder)  # type: ignore[arg-type]  # stands for a connection
-    return recorder.statements
-
-
 @pytest.mark.parametrize("name", ACTS)
-def test_statements_compile(name: str) -> None:
-    statements = statements_of(ACTS[name])
-    assert statements
-    assert all(statement.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"} for statement in statements)
+def test_every_statement_runs(postgresql_store: Store, name: str) -> None:
+    with postgresql_store.engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            ACTS[name](connection)
+        except LeaseLost:
+            assert name == "mark_completed"  # there is no such unit
+        finally:
+            transaction.rollback()
 
 
-def test_leasing_skips_what_others_have_locked() -> None:
-    def take(connection: Connection) -> None:
-        work_units.lease_next(connection, 1, holder="a", now=NOW, until=NOW + LEASE, reserved_only=False)
-
-    (statement,) = statements_of(take)
-    assert statement.endswith("FOR UPDATE SKIP LOCKED")
-
-
-def test_audit_locks_the_head_of_the_chain() -> None:
-    def append(connection: Connection) -> None:
-        append_record(connection, SetClock(NOW), Event.RUN_STARTED, actor="a", body={})
-
-    select, *_ = statements_of(append)
-    assert "FROM audit_head" in select
-    assert select.endswith("FOR UPDATE")
+def may_lock(store: Store, function: str) -> bool:
+    """Whether another transaction could take the record's lock now."""
+    with store.engine.connect() as connection:
+        taken = connection.execute(text(f"SELECT pg_try_{function}(:number)"), {"number": RECORD_LOCK})
+        return bool(taken.scalar_one())
 
 
-@pytest.mark.parametrize("name", ["lock_statuses", "take_lease", "change_standings"])
-def test_status_is_changed_under_a_lock(name: str) -> None:
-    assert any(statement.endswith("FOR UPDATE") for statement in statements_of(ACTS[name]))
+ALONE, BESIDE = "advisory_xact_lock", "advisory_xact_lock_shared"
+
+
+def test_who_writes_alone_is_alone(postgresql_store: Store) -> None:
+    with postgresql_store.write():
+        assert not may_lock(postgresql_store, BESIDE)
+    assert may_lock(postgresql_store, ALONE)
+
+
+def test_who_writes_beside_others_keeps_only_the_lonely_out(postgresql_store: Store) -> None:
+    with postgresql_store.write_beside():
+        assert may_lock(postgresql_store, BESIDE)
+        assert not may_lock(postgresql_store, ALONE)
+    with postgresql_store.read():
+        assert may_lock(postgresql_store, ALONE)
+
+
+def test_leasing_skips_what_another_has_locked(postgresql_store: Store) -> None:
+    run_id = plan(postgresql_store, 2)
+
+    def lease(connection: Connection, holder: str) -> int | None:
+        found = work_units.lease_next(
+            connection, run_id, holder=holder, now=NOW, until=NOW + LEASE, reserved_only=False
+        )
+        return None if found is None else found.unit_id
+
+    with postgresql_store.write_beside() as first, postgresql_store.write_beside() as second:
+        one, other = lease(first, "a"), lease(second, "b")
+    assert None not in (one, other)
+    assert one != other
+
+
+def test_a_duplicate_in_a_copy_undoes_the_step(postgresql_store: Store) -> None:
+    columns = ("serial", "item_id")
+    with pytest.raises(StoreError, match="must be unique"), postgresql_store.write() as connection:
+        bulk_append.append(connection, serial_claim, columns, [(b"a", 1), (b"b", 2), (b"a", 3)])
+    with postgresql_store.read() as connection:
+        assert connection.execute(select(serial_claim)).all() == []
+
+
+class _UndoneError(Exception):
+    """What the role could do is not kept."""
+
+
+def refused(server: PostgresqlServer, database: str, role: str, statement: str) -> bool:
+    """Whether the server does not let a role do something."""
+    opened = open_store(server.url(database, role))
+    try:
+        with contextlib.suppress(_UndoneError), opened.write() as connection:
+            connection.exec_driver_sql(statement)
+            raise _UndoneError
+    except StoreError as error:
+        assert not isinstance(error, StoreUnavailable)
+        assert "permission denied" in str(error) or "must be owner" in str(error), str(error)
+        return True
+    finally:
+        opened.close()
+    return False
+
+
+@pytest.mark.parametrize(
+    ("statement", "may"),
+    [
+        ("SELECT * FROM serial_claim", {OWNER, WRITER, READER}),
+        ("INSERT INTO serial_claim VALUES ('x', 1)", {OWNER, WRITER}),
+        ("UPDATE serial_claim SET item_id = 2", {OWNER, WRITER}),
+        ("DELETE FROM serial_claim", {OWNER, WRITER}),
+        ("INSERT INTO run_reject (run_id, source, row_number, reason, detail) VALUES (1, '', 1, '', '')",
+         {OWNER, WRITER}),
+        ("TRUNCATE serial_claim", {OWNER}),
+        ("ALTER TABLE serial_claim ADD COLUMN more integer", {OWNER}),
+        ("CREATE TABLE more (id integer)", {OWNER}),
+        ("DROP TABLE serial_claim", {OWNER}),
+        ("CREATE DATABASE more", set()),
+        ("CREATE ROLE more", set()),
+    ],
+)  # fmt: skip
+def test_what_each_role_may_do(
+    postgresql: PostgresqlServer, migrated_database: str, statement: str, may: set[str]
+) -> None:
+    database = postgresql.copy_database(migrated_database)
+    for role in (OWNER, WRITER, READER):
+        if statement.startswith("CREATE DATABASE"):  # not within a transaction: asked of the role itself
+            rights = postgresql.administer(f"SELECT rolcreatedb FROM pg_roles WHERE rolname = '{role}'")
+            assert rights == [(False,)]
+        else:
+            assert refused(postgresql, database, role, statement) == (role not in may), role
+
+
+def test_none_is_a_superuser(postgresql: PostgresqlServer, migrated_database: str) -> None:
+    supers = postgresql.administer(
+        "SELECT rolname FROM pg_roles WHERE rolsuper OR rolreplication OR rolbypassrls"
+    )
+    assert supers == [("administrator",)]  # whom only the tests have
+    owners = postgresql.administer(
+        "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", migrated_database
+    )
+    assert owners == [(OWNER,)]
+
+
+def test_a_connection_that_is_cut_is_told_and_the_next_one_works(postgresql_store: Store) -> None:
+    def cut(connection: Connection) -> None:
+        number = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with postgresql_store.engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:number)"), {"number": number})
+
+    rows = [(b"s", 1)]
+    for append in (
+        lambda connection: bulk_append.append(connection, serial_claim, ("serial", "item_id"), rows),
+        lambda connection: connection.execute(insert(serial_claim), [{"serial": b"s", "item_id": 1}]),
+    ):
+        with pytest.raises(StoreUnavailable), postgresql_store.write() as connection:
+            cut(connection)
+            append(connection)
+    with postgresql_store.write() as connection:
+        bulk_append.append(connection, serial_claim, ("serial", "item_id"), rows)
+        assert connection.execute(select(serial_claim.c.item_id)).scalars().all() == [1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_server_that_stops_is_told_and_what_was_committed_is_there_again(how: signal.Signals) -> None:
+    with running_server() as server:
+        database = server.new_database()
+        owned = open_store(server.url(database, OWNER))
+        migrate(owned)
+        owned.close()
+        store = open_store(server.url(database, WRITER))
+        with store.write() as connection:
+            connection.execute(insert(serial_claim).values(serial=b"s", item_id=1))
+        with pytest.raises(StoreUnavailable), store.write() as connection:
+            connection.execute(insert(serial_claim).values(serial=b"t", item_id=2))
+            server.stop(how)
+        with pytest.raises(StoreUnavailable), store.read() as connection:
+            pass
+        server.start()
+        with store.read() as connection:
+            assert connection.execute(select(serial_claim.c.item_id)).scalars().all() == [1]
+        store.close()
