@@ -1,0 +1,1 @@
+"""Running processes, looked at and steered from beside them."""

@@ -1,0 +1,1 @@
+"""What a process counts: its spending while it works, and what monitoring reads from outside."""
