@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import children_of, open_files
+
 _MEMORY = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -29,24 +31,12 @@ class ServedProcess:
 
     def sockets(self) -> int:
         """How many sockets it has open."""
-        links = Path(f"/proc/{self.pid}/fd").iterdir()
-        count = 0
-        for link in links:
-            try:
-                count += str(link.readlink()).startswith("socket:")
-            except FileNotFoundError:  # closed since
-                continue
-        return count
+        return sum(target.startswith("socket:") for target in open_files(self.pid).values())
 
 
 def family_of(pid: int) -> list[ServedProcess]:
     """A process and its children, in the order of their numbers."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    return [ServedProcess(one, _name(one)) for one in (pid, *sorted(children))]
+    return [ServedProcess(one, _name(one)) for one in (pid, *children_of(pid))]
 
 
 def _name(pid: int) -> str:

@@ -1,0 +1,1 @@
+"""What processes and files give away: modes, core files, secrets where none belongs."""
