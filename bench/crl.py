@@ -32,7 +32,7 @@ from engine.authority.role_certificates import load_authority
 from engine.cli import main as command_line
 from engine.config import load_configuration
 from engine.home import Home
-from engine.metrics import peak_memory_mb
+from engine.metrics.spending import peak_memory_mb
 from engine.store.bulk_append import append
 from engine.store.database import Store, open_store
 from engine.store.schema import crl_entry, crl_partition, to_microseconds

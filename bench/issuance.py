@@ -40,7 +40,7 @@ from engine.issuance.run_context import RunContext
 from engine.issuance.runs import run_to_end
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import workforce
-from engine.metrics import peak_memory_mb, process_cpu_microseconds
+from engine.metrics.spending import peak_memory_mb, process_cpu_microseconds
 
 RAW_SECONDS = 0.7
 """How long the raw rate is measured for each shape in each slice."""

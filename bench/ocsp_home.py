@@ -41,6 +41,23 @@ class ServedHome:
     hsm: HsmShim
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedHome:
+    """A home behind the pretend HSM, its answers signed ahead; nobody serves it yet.
+
+    Attributes:
+        path: the home.
+        issuer: as CertIDs name it.
+        serials: of its certificates.
+        hsm: steers its token.
+    """
+
+    path: Path
+    issuer: IssuerNames
+    serials: list[bytes]
+    hsm: HsmShim
+
+
 @contextmanager
 def served_home(
     directory: Path, certificates: int, *, settings: str = "", processes: int = 2
@@ -53,6 +70,18 @@ def served_home(
         settings: TOML sections for the home's configuration.
         processes: listener processes.
     """
+    with served(prepare_home(directory, certificates, settings=settings), processes=processes) as home:
+        yield home
+
+
+def prepare_home(directory: Path, certificates: int, *, settings: str = "") -> PreparedHome:
+    """Make a home behind the pretend HSM, which has no latency yet, and sign its answers.
+
+    Args:
+        directory: where; must exist.
+        certificates: how many, two to a card.
+        settings: TOML sections for the home's configuration.
+    """
     home = directory / "home"
     build(SHIM)
     sealmint("init", "--home", home)
@@ -62,14 +91,35 @@ def served_home(
         serials = add_certificates(context, certificates // 2)
         issuer = IssuerNames.from_certificate(context.authority.ca.certificate)
     sealmint("ocsp", "presign", "--home", home)
+    return PreparedHome(home, issuer, serials, hsm)
+
+
+@contextmanager
+def served(home: PreparedHome, *, processes: int = 2) -> Iterator[ServedHome]:
+    """Serve a home while the block runs, on ports of the kernel's choice.
+
+    Args:
+        home: the home.
+        processes: listener processes.
+    """
     any_port = ("--ocsp", "127.0.0.1:0", "--http", "127.0.0.1:0")
-    command = [*SEALMINT, "serve", "--home", str(home), *any_port, "--processes", str(processes), "--json"]
+    command = [
+        *SEALMINT,
+        "serve",
+        "--home",
+        str(home.path),
+        *any_port,
+        "--processes",
+        str(processes),
+        "--json",
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     try:
         assert server.stdout is not None
         told = json.loads(server.stdout.readline())
         host, _, port = told["ocsp"].removeprefix("http://").rstrip("/").partition(":")
-        yield ServedHome(home, (host, int(port)), server.pid, issuer, serials, hsm)
+        address = (host, int(port))
+        yield ServedHome(home.path, address, server.pid, home.issuer, home.serials, home.hsm)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=60)
