@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 DEMO_HOME ?= demo-home
 
-.PHONY: help setup demo serve test lint bench hsm-shim clean
+.PHONY: help setup demo serve test lint bench fuzz chaos hsm-shim clean
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,13 @@ lint: setup ## ruff, mypy --strict, and the page of CPS coverage
 bench: setup ## issuance against the token's raw rate; ENTITIES=20000 JSON=build/issuance.json
 	@mkdir -p build
 	@$(PYTHON) -m bench.issuance --entities $(or $(ENTITIES),20000) --json $(or $(JSON),build/issuance.json)
+
+fuzz: setup ## coverage-guided fuzzing of every reader, and hostile requests to every route; SECONDS=600 REQUESTS=20000
+	@$(PYTHON) -m tests.fuzz_parsers --seconds $(or $(SECONDS),600)
+	@$(PYTHON) -m tests.fuzz --requests $(or $(REQUESTS),20000)
+
+chaos: setup ## processes killed at every named step and at random, a token that fails; ROUNDS=200 SEED=7
+	@$(PYTHON) -m tests.chaos --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
 
 hsm-shim: setup ## build the pretend HSM: build/libhsm_shim.so
 	@$(PYTHON) -m tests.hsm_shim build/libhsm_shim.so

@@ -1,8 +1,9 @@
 """The demonstration: a development CA issues to 933 real companies, answers for what it issued, and publishes it.
 
 OpenSSL verifies every certificate; then certificates are accepted, suspended and revoked, and OpenSSL is asked by OCSP
-and by CRL, of the CA host and of a public host without keys that copies its feed. It does what a person would type,
-shows the commands, and starts from what is there when it is called again.
+and by CRL, of the CA host and of a public host without keys that copies its feed. In between the token is
+measured, and a load test gets its verdict. It does what a person would type, shows the commands, and starts from
+what is there when it is called again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from deploy import demo_public
+from deploy import demo_pool, demo_public
 from deploy.demo_status import demonstrate, prepare, responders, stay_up
 from deploy.shown_commands import ask, heading, name, sealmint, show
 
@@ -49,15 +50,18 @@ def main() -> None:
     heading("Every certificate, verified by OpenSSL against the chain")
     runs = ask("run", "status", "--home", str(home))["runs"]
     verified = sum(verify(home, document) for document in runs if document["issued"])
+    demo_pool.measure(home)
     shown = prepare(home)
     heading("The responders, on loopback")
     with responders(home) as served:
         demonstrate(home, served, shown)
+        demo_pool.load(home, served)
         demo_public.publish(home)
         with demo_public.public_host(home, home.with_name(f"{home.name}-public")) as public:
             demo_public.demonstrate(home, public, shown)
             if options.stay_up:
-                stay_up(served, public, home)
+                with demo_pool.operator_page(home) as page:
+                    stay_up(served, public, home, page)
     heading("The audit log")
     sealmint("audit", "verify", "--home", str(home))
     summary(home, verified, time.monotonic() - began)

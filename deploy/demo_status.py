@@ -190,7 +190,7 @@ def until(condition: Callable[[], bool], failure: Callable[[], str]) -> None:
         time.sleep(0.2)
 
 
-def stay_up(served: Served, public: Served, home: Path) -> None:
+def stay_up(served: Served, public: Served, home: Path, page: str) -> None:
     """Say what can be asked, and wait until somebody stops the responders."""
     heading("The responders and the public host stay up; stop them with Ctrl-C")
     certificates = home / "certificates"
@@ -206,6 +206,7 @@ def stay_up(served: Served, public: Served, home: Path) -> None:
     print("  try:", shlex.join([*example, "-verify_other", name(certificates / "chain.pem")]))
     print(f"       curl {served.http}/readyz")
     print(f"       the repository, in a browser: {public.http}/")
+    print(f"       the operator's page: {page}, with what is in {name(home / 'secrets' / 'operator-token')}")
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         served.process.wait()

@@ -34,6 +34,10 @@ need nginx-light test -x /usr/sbin/nginx # which is not on everybody's PATH
 need libnginx-mod-stream test -f /usr/lib/nginx/modules/ngx_stream_module.so
 need curl has curl
 need systemd has systemd-analyze
+# the record of several hosts, their networks, and system calls made to fail (tests/store, tests/hosts, tests/chaos)
+need postgresql test -d /usr/lib/postgresql
+need iproute2 has ip
+need strace has strace
 
 if [ ${#missing[@]} -gt 0 ]; then
     if ! has apt-get >/dev/null; then

@@ -25,7 +25,7 @@ from deploy.unit_files import SERVICES, read_unit
 
 PROJECT = Path(__file__).parent.parent
 GUIDE = PROJECT / "docs" / "deployment.md"
-PORTS = ("2560", "8080", "8443", "8444")
+PORTS = ("2560", "8080", "8443", "8444", "9480")
 FEED_PORT = "8443"
 ROLES = ("authority", "public")
 _OUR_PORTS = 20_000, 32_768

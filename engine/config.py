@@ -10,8 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from engine.algorithms import SignatureAlgorithm
 from engine.errors import ConfigurationInvalid, HomeUnusable
+from engine.fault_points import FAULT_POINTS
 
 CONFIGURATION_NAME = "sealmint.toml"
+
+
+LaneName = Literal["urgent", "live", "crl", "pre-signing", "issuance"]
 
 
 class _Section(BaseModel):
@@ -22,6 +26,11 @@ class StoreSection(_Section):
     """Where the record is kept; `{home}` stands for the home directory."""
 
     url: str = "sqlite:///{home}/store.sqlite"
+    """Or `postgresql+psycopg://sealmint@host/database`; the password in a passfile (docs/postgresql.md)."""
+    owner_url: str | None = None
+    """The same database, as the role that owns the tables, for migrations. None: `url` may do that too."""
+    read_url: str | None = None
+    """The same record, as a role that only reads, for what only reads; a replica may do. None: `url`."""
 
 
 class TokenSection(_Section):
@@ -38,6 +47,44 @@ class TokenSection(_Section):
     """Seconds after which a C_Sign counts as stuck. A guess: a hundred times what a slow network HSM takes."""
     max_stuck: Annotated[int, Field(ge=1)] = 3
     """Stuck sessions after which the worker process is replaced. A guess."""
+    health_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """Between two looks at every key, with a test signature where the key may make one; 0: none. A guess: a token that
+    is sick is noticed before the next CRL is due."""
+
+
+class LanesSection(_Section):
+    """How the processes of a host share the token (docs/pool-sizing.md)."""
+
+    enabled: bool = True
+    """Without lanes every process decides alone."""
+    parallel: Annotated[int | None, Field(ge=1, le=1_024)] = None
+    """Calls the token works on at once: the knee of `sealmint pool sweep`. None: as many as there are sessions."""
+    live_objective: Annotated[float, Field(gt=0)] = 0.05
+    """Seconds: while the 99th percentile of live answers, waiting and signing, is above it, bulk lanes give way."""
+    weights: dict[LaneName, Annotated[int, Field(ge=1, le=1_000)]] = {}
+    """Shares of lanes that all have work waiting; those not named keep their own: urgent 16, live 8, crl 4,
+    pre-signing 2, issuance 1. A guess."""
+
+
+class ControlSection(_Section):
+    """How running processes are looked at and steered from beside them."""
+
+    directory: str = "{home}/run/control"
+    """Where each process has its socket; for the owner only."""
+
+
+class OperatorSection(_Section):
+    """The operator's page and the metrics for monitoring."""
+
+    listen: str = "127.0.0.1:9480"
+    token_file: str = "{home}/secrets/operator-token"  # noqa: S105 - a path
+    """What a browser or a collector of metrics shows to be let in; made at the first start."""
+    tls_certificate: str | None = None
+    """With it the page is served by TLS: the certificate with its chain, PEM."""
+    tls_key: str | None = None
+    """Its private key, PEM."""
+    client_ca: str | None = None
+    """The certificates, PEM, that let a client in without the token."""
 
 
 class KeysSection(_Section):
@@ -197,6 +244,23 @@ class MeteringSection(_Section):
     """Whether those without an account are answered as well, uncounted."""
 
 
+class FaultPointsSection(_Section):
+    """Where a test has this home's processes killed, each place once (docs/chaos.md)."""
+
+    kill: list[str] = []
+    """Names of engine/fault_points.py."""
+    marks: str = "{home}/run/fault-points"
+    """The directory in which a place leaves a file when it kills, and does so no more."""
+
+    @field_validator("kill")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        unknown = sorted(set(names) - FAULT_POINTS.keys())
+        if unknown:
+            raise ValueError(f"no such fault point: {', '.join(unknown)}")
+        return names
+
+
 class HostConfiguration(_Section):
     """What every home has that answers relying parties, the CA's own and a public one."""
 
@@ -208,6 +272,8 @@ class HostConfiguration(_Section):
     feed: FeedSection = FeedSection()
     repository: RepositorySection = RepositorySection()
     metering: MeteringSection = MeteringSection()
+    control: ControlSection = ControlSection()
+    operator: OperatorSection = OperatorSection()
 
 
 class Configuration(HostConfiguration):
@@ -216,9 +282,11 @@ class Configuration(HostConfiguration):
     role: Literal["authority"] = "authority"
     store: StoreSection = StoreSection()
     token: TokenSection
+    lanes: LanesSection = LanesSection()
     keys: KeysSection = KeysSection()
     card_centre: CardCentreSection = CardCentreSection()
     issuance: IssuanceSection = IssuanceSection()
+    fault_points: FaultPointsSection = FaultPointsSection()
 
 
 class PublicOcspSection(OcspSection):
@@ -322,6 +390,6 @@ def invalid_from(error: ValidationError, path: Path) -> ConfigurationInvalid:
     return ConfigurationInvalid(
         "a setting is wrong" + (f" (and {more} more)" if more else ""),
         place=f"{path}, key {key or '(top level)'}",
-        value=fault.get("input"),
+        value=None if fault["type"] == "extra_forbidden" else fault.get("input"),  # there it may be a PIN
         rule=fault["msg"],
     )

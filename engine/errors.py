@@ -111,6 +111,14 @@ class StoreError(SealmintError):
     exit_code = 9
 
 
+class StoreUnavailable(StoreError):
+    """The database is away, or its disk is full. The same call may succeed later.
+
+    A commit that was under way may have been kept all the same: whoever repeats it must look first, or do what can be
+    done twice.
+    """
+
+
 class LeaseLost(StoreError):
     """Another worker holds the work unit now. What this worker did for it is discarded."""
 
@@ -168,3 +176,15 @@ def the_sealmint_error(raised: BaseException) -> SealmintError:
         if ours is not None and others is None:
             return the_sealmint_error(ours.exceptions[0])
     raise raised
+
+
+class CheckFailed(SealmintError):
+    """The independent checker found something that must never be. Nothing was changed; the findings say where."""
+
+    exit_code = 17
+
+
+class BackupUnusable(SealmintError):
+    """A backup is incomplete or damaged, or is of another home. Take an older one; nothing was restored."""
+
+    exit_code = 18

@@ -12,6 +12,7 @@ crl/             published CRLs
 status-store/    this host's copy of the status, for OCSP
 feed/            who may read the feed, and with what certificate it is served
 usage/           what relying parties asked, fetched from the public hosts
+capacity/        what sweeps of the token measured
 card-centre/     the development card centre, where there is one
 token/           the development token, where there is one
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +54,14 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+
+    @property
+    def holder(self) -> str:
+        """The name under which this home holds leases: `host:/path/of/home`.
+
+        The host's name alone is none: two homes of one machine, or of two containers, may share a record.
+        """
+        return f"{socket.gethostname()}:{self.path}"
 
     @property
     def configuration(self) -> Path:
@@ -92,6 +102,16 @@ class Home:
     def log_in_lock(self) -> Path:
         """The lock under which processes log in to the token, one at a time."""
         return self.path / "locks" / "log-in.lock"
+
+    @property
+    def lane_table(self) -> Path:
+        """The memory in which all processes on the token tell each other what they have in flight."""
+        return self.path / "locks" / "lanes"
+
+    @property
+    def capacity(self) -> Path:
+        """The directory of what sweeps of the token measured."""
+        return self.path / "capacity"
 
     @property
     def card_centre(self) -> Path:

@@ -6,9 +6,10 @@ Every path is that of a URL which certificates carry, so it comes from the profi
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import commonpath, dirname
+from time import perf_counter
 from typing import BinaryIO
 
 import trio
@@ -17,6 +18,7 @@ from quart_trio import QuartTrio
 from werkzeug.routing import BaseConverter
 
 from engine.clock import Clock
+from engine.metrics.registry import Metrics
 from engine.status.crl_files import PublishedCrl, published, uri_path_of
 from engine.x509.profiles import ProfileSet
 from responders.authority_documents import Document
@@ -25,8 +27,10 @@ from responders.http_times import http_date
 from responders.not_modified import not_modified
 from responders.ocsp_http import HttpAnswer, HttpAnswering
 from responders.readiness import Readiness
+from responders.request_durations import RequestDurations
 from responders.request_reader import BODY_OCTETS
 from responders.web_connection import WebConnection
+from responders.web_durations import count_requests
 
 DOCUMENT_MAX_AGE = 3_600
 """Seconds. A guess: CA certificates change every few years, and a new one is wanted within the hour."""
@@ -62,6 +66,7 @@ class Pages:
         readiness: why this host should not be asked.
         max_age: seconds that a cache may keep a CRL, if its nextUpdate is not nearer.
         clock: tells the time.
+        metrics: of the process.
     """
 
     ocsp: HttpAnswering
@@ -71,6 +76,7 @@ class Pages:
     readiness: Readiness
     max_age: int
     clock: Clock
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def crl_paths(profiles: ProfileSet) -> tuple[str, ...]:
@@ -88,6 +94,8 @@ def make_app(pages: Pages) -> QuartTrio:
     app.url_map.merge_slashes = False
     app.url_map.converters["anything"] = _Anything
     everything = {"methods": METHODS, "provide_automatic_options": False}
+    durations = RequestDurations(pages.metrics)
+    count_requests(app, pages.metrics)
 
     @app.route("/healthz")
     async def healthz() -> Response:
@@ -112,6 +120,7 @@ def make_app(pages: Pages) -> QuartTrio:
     @app.route("/<anything:target>", **everything)
     async def ocsp(target: str) -> Response:
         body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+        began = perf_counter()
         tag = request.headers.get("If-None-Match")
         asked = (
             request.method.encode(),
@@ -119,7 +128,9 @@ def make_app(pages: Pages) -> QuartTrio:
             body,
             None if tag is None else tag.encode("latin-1"),
         )
-        return _in_quart(pages.ocsp.at_once(*asked) or await pages.ocsp.answer(*asked))
+        answer = pages.ocsp.at_once(*asked) or await pages.ocsp.answer(*asked)
+        durations.count(asked[0], answer, began)
+        return _in_quart(answer)
 
     @app.after_request
     async def date(response: Response) -> Response:

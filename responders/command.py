@@ -12,14 +12,12 @@ import orjson
 import trio
 import typer
 
-from engine.audit.store_migration import migrate_and_record
+from engine.audit.store_migration import open_record
 from engine.authority.role_certificates import certificate_of, load_authority
 from engine.authority.signing import PIN_PROMPT, read_pin
 from engine.clock import SystemClock
 from engine.config import Configuration, PublicConfiguration, load_host_configuration
 from engine.home import Home
-from engine.store.database import open_store
-from engine.store.migration import current_revision, newest_revision
 from responders.listening_sockets import parse_address
 from responders.serve import Addresses, follower_stage, signer_stage
 from responders.serve import serve as serve_until_stopped
@@ -94,22 +92,19 @@ def _behind_the_front(
     if without_signers:
         return [follower], b""
     typed = configuration.token.pin_file == PIN_PROMPT
-    return [follower, signer_stage(home.path, configuration.ocsp)], (
+    watch_token = configuration.token.health_seconds > 0
+    return [follower, signer_stage(home.path, configuration.ocsp, watch_token=watch_token)], (
         read_pin(configuration).reveal() if typed else b""
     )
 
 
 def _migrate(home: Home, configuration: Configuration) -> None:
     """Bring an older store to the newest revision, before many processes open it."""
-    store = open_store(configuration.store.url, must_exist=True)
-    try:
-        with store.read() as connection:
-            revision = current_revision(connection)
-        if revision != newest_revision():
-            with home.lock("home", "migrating the store"):
-                migrate_and_record(store, SystemClock(), f"account {getpass.getuser()}")
-    finally:
-        store.close()
+    actor = f"account {getpass.getuser()}"
+    store = open_record(
+        configuration.store, SystemClock(), actor, lambda: home.lock("home", "migrating the store")
+    )
+    store.close()
 
 
 def _tell(where: Addresses, as_json: bool) -> None:

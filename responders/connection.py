@@ -13,12 +13,14 @@ from __future__ import annotations
 import socket
 from enum import Enum
 from http import HTTPStatus
+from time import perf_counter
 from types import MappingProxyType
 from typing import Protocol
 
 import trio
 
 from responders.ocsp_http import HttpAnswer, HttpAnswering
+from responders.request_durations import RequestDurations
 from responders.request_reader import CONNECTION_NAMED, SEGMENT_OCTETS, STAYS, Request, RequestReader
 
 ANSWERS_IN_ONE_SEND = 16
@@ -46,12 +48,24 @@ IDLE, ARRIVING, ANSWERING, SENDING, LEAVING = Phase  # names of the module: the 
 
 
 class Pulse:
-    """What all connections of a process look at: the time of the last sweep, and whether the process is leaving."""
+    """What all connections of a process share.
 
-    __slots__ = ("leaving", "now")
+    Args:
+        durations: counts their requests.
 
-    def __init__(self) -> None:
+    Attributes:
+        count: of these durations.
+        now: the time of the last sweep.
+        turn: when the present turn of the event loop began, by `perf_counter`: what is ready waits since then.
+        leaving: whether the process is.
+    """
+
+    __slots__ = ("count", "leaving", "now", "turn")
+
+    def __init__(self, durations: RequestDurations) -> None:
+        self.count = durations.count
         self.now = trio.current_time()
+        self.turn = perf_counter()
         self.leaving = False
 
 
@@ -174,7 +188,7 @@ class Connection:
 
     def _go_on(self) -> None:
         """Answer the requests that are complete; then see to the rest of the segment."""
-        requests = self._requests
+        requests, pulse = self._requests, self._pulse
         out: list[bytes] = []
         while requests:
             request = requests.popleft()
@@ -187,6 +201,7 @@ class Connection:
                 self.phase = ANSWERING
                 self._host.ask_live(self, request)
                 return
+            pulse.count(method, answer, pulse.turn)
             out.append(self._in_octets(request, answer))
             if len(out) == ANSWERS_IN_ONE_SEND:
                 if not self._send(b"".join(out)):
@@ -210,7 +225,9 @@ class Connection:
             return
         if self._refused:
             self._is_last = True
-            if self._send(last_words(self.http.refusal(self._refused))):
+            refusal = self.http.refusal(self._refused)
+            self._pulse.count(b"", refusal, self._pulse.turn)
+            if self._send(last_words(refusal)):
                 self._leave()
         elif self._reader.is_partial:
             if self.phase is not ARRIVING:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Protocol
 
 import trio
 
+from engine.metrics.registry import Metrics
 from responders.connection import Connection, Phase, Pulse
 from responders.ocsp_http import HttpAnswering
+from responders.request_durations import RequestDurations
 from responders.request_reader import Request
 
 READY_AT_ONCE = 64
@@ -47,13 +50,14 @@ class ConnectionLoop:
 
     Args:
         http: answers requests, where it does not matter whose they are.
+        metrics: of the process.
 
     Attributes:
         pulse: what the connections look at.
     """
 
-    def __init__(self, http: HttpAnswering) -> None:
-        self.pulse = Pulse()
+    def __init__(self, http: HttpAnswering, metrics: Metrics) -> None:
+        self.pulse = Pulse(RequestDurations(metrics))
         self._http = http
         self._epoll = select.epoll()
         self._connections: dict[int, Watched] = {}
@@ -86,6 +90,7 @@ class ConnectionLoop:
             async with trio.open_nursery() as self._live:
                 while True:
                     await trio.lowlevel.wait_readable(descriptor)
+                    self.pulse.turn = perf_counter()
                     for ready, _ in self._epoll.poll(0, READY_AT_ONCE):
                         connections[ready].ready()
         finally:
@@ -115,7 +120,7 @@ class ConnectionLoop:
             raise RuntimeError("a connection asked before the loop ran")
         # Not only modified: epoll tells of a hang-up whatever it was asked for, and would do so again and again.
         self._epoll.unregister(connection.descriptor)
-        self._live.start_soon(self._answer_live, connection, request)
+        self._live.start_soon(self._answer_live, connection, request, self.pulse.turn)
 
     def ended(self, connection: Watched) -> None:
         """Forget a connection; epoll does by itself when the socket is closed."""
@@ -128,6 +133,9 @@ class ConnectionLoop:
         except FileNotFoundError:
             self._epoll.register(connection.descriptor, events)
 
-    async def _answer_live(self, connection: Connection, request: Request) -> None:
+    async def _answer_live(self, connection: Connection, request: Request, began: float) -> None:
         method, target, body, if_none_match, _, _ = request
-        connection.give(request, await connection.http.answer(method, target, body, if_none_match))
+        answer = await connection.http.answer(method, target, body, if_none_match)
+        self.pulse.count(method, answer, began)
+        self.pulse.turn = perf_counter()  # for the requests behind it that have come already
+        connection.give(request, answer)

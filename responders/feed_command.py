@@ -93,6 +93,7 @@ def _stages(home: Home, configuration: Configuration, certificate: Path, descrip
         *("--certificate", certificate),
         *("--key", home.path / "secrets" / SERVER_KEY),
         *("--admitted", Path(configuration.feed.directory) / ADMITTED),
+        *("--control", configuration.control.directory),
     )
     publisher = module_command("responders.feed_publisher", "--home", home.path)
     return [

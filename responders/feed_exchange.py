@@ -16,7 +16,7 @@ import trio
 
 from engine.errors import FeedUnavailable
 from engine.feed.piece import MOST_PIECE_OCTETS
-from responders.unix_sockets import connect_unix
+from engine.unix_sockets import connect_unix
 
 MOST_QUESTION_OCTETS = 2_048
 """A guess: four times what the longest one has."""

@@ -9,11 +9,13 @@ the CA key is never opened here.
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 import trio
 
 from engine.audit.digest_journal import FEED, DigestJournal, keep_recording
 from engine.authority.detached_signature import Sign
+from engine.authority.observed import observe_pool
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import AUTHORITY_ALGORITHM, open_pool, open_token
 from engine.errors import (
@@ -27,14 +29,18 @@ from engine.errors import (
 from engine.feed.publisher_answers import FeedAnswers, journalled
 from engine.feed.question import question_from
 from engine.feed.refusals import DigestUnknown, PositionUnknown
+from engine.json_log import Log
+from engine.metrics.catalogue import FEED_ANSWER_DURATION
+from engine.metrics.registry import Metrics
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted, SessionPool
-from engine.status.service import Log, Service, run_service
+from engine.status.journalling import journalling
+from engine.status.service import Service, run_service
+from engine.unix_sockets import listen_unix
 from responders.feed_exchange import Outcome, receive_question, send_answer
 from responders.replacement import ToBeReplaced
-from responders.unix_sockets import listen_unix
 
 LOCK = "feed-publisher"
 
@@ -55,19 +61,27 @@ class FeedPublisher:
         answers: makes the pieces.
         pool: signs them; tells when it has ended for good.
         log: told what went wrong.
+        metrics: of the process; None = what is counted is for nobody.
 
     Attributes:
         ended: the error with which the pool ended, once it has: the process must go.
         stopping: set when it has; whoever runs the server stops it then.
     """
 
-    def __init__(self, answers: FeedAnswers, pool: SessionPool, log: Log) -> None:
+    def __init__(
+        self, answers: FeedAnswers, pool: SessionPool, log: Log, metrics: Metrics | None = None
+    ) -> None:
         self.ended: TokenError | None = None
         self.stopping = trio.Event()
         self._answers = answers
         self._pool = pool
         self._log = log
         self._connections = 0
+        metrics = metrics or Metrics()
+        self._durations = {
+            outcome: metrics.histogram(FEED_ANSWER_DURATION, outcome=outcome.name.lower())
+            for outcome in Outcome
+        }
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Serve until `stopping` is set. Who waits for an answer then gets none, and asks again."""
@@ -91,7 +105,9 @@ class FeedPublisher:
             octets = await receive_question(stream)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
+            began = perf_counter()
             outcome, content = await self._answer(octets)
+            self._durations[outcome].observe(perf_counter() - began)
             with trio.fail_after(PATIENCE_SECONDS):
                 await send_answer(stream, outcome, content)
             nursery.cancel_scope.cancel()
@@ -133,18 +149,13 @@ async def serve(service: Service) -> None:
         HomeUnusable: another publisher is at work on this home.
     """
     context = service.context
-    pin = service.pin()
+    pin = await service.pin()
     with context.home.lock(LOCK, "signing the feed"):
-        journal = DigestJournal(FEED, context.home.checkpoints, context.store, context.clock, context.actor)
-        for name in await trio.to_thread.run_sync(journal.record_left_over):
-            service.log.info("journal-recorded", file=name)
-        try:
-            ended = await _sign(service, pin, journal)
-        except (SignerUnavailable, PoolExhausted) as error:
-            ended = ToBeReplaced.because_of(error)
-        finally:
-            with trio.CancelScope(shield=True):
-                await journal.close()
+        async with journalling(service, FEED) as journal:
+            try:
+                ended = await _sign(service, pin, journal)
+            except (SignerUnavailable, PoolExhausted) as error:
+                ended = ToBeReplaced.because_of(error)
     if isinstance(ended, PoolExhausted):
         ended = ToBeReplaced.because_of(ended)
     if ended is not None:
@@ -162,8 +173,11 @@ async def _sign(service: Service, pin: Pin, journal: DigestJournal) -> TokenErro
     await trio.to_thread.run_sync(prove_key, token, pin, operations)
     async with open_pool(context.home, context.configuration, token, pin, [operations.key], 1) as pool:
         sign = journalled(_signer(pool, operations.key), journal)
-        publisher = FeedPublisher(FeedAnswers(context, sign, context.clock), pool, service.log)
-        await _run(service, publisher, journal)
+        publisher = FeedPublisher(
+            FeedAnswers(context, sign, context.clock), pool, service.log, service.metrics
+        )
+        with observe_pool(service.control, pool, context):
+            await _run(service, publisher, journal)
     return publisher.ended
 
 

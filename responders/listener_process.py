@@ -17,9 +17,13 @@ from pathlib import Path
 import trio
 
 from engine.authority.configured_profiles import configured_profiles
+from engine.authority.observed import observed
 from engine.clock import Clock, SystemClock
 from engine.config import HostConfiguration, load_host_configuration
 from engine.errors import ConfigurationInvalid
+from engine.json_log import json_log
+from engine.metrics.process import count_log_lines
+from engine.metrics.registry import Metrics
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.front_process import run_front
@@ -34,8 +38,13 @@ OTHER_DESCRIPTORS = 64
 """File descriptors besides those of connections. A guess."""
 
 
-async def serve(home: Path, listening: socket.socket) -> None:
+async def serve(home: Path, name: str, listening: socket.socket) -> None:
     """Serve OCSP on a listening socket until told to stop.
+
+    Args:
+        home: the home.
+        name: of this process, such as `listener-1`.
+        listening: the socket.
 
     Raises:
         SealmintError: the configuration is wrong, or the status store cannot be read.
@@ -46,14 +55,17 @@ async def serve(home: Path, listening: socket.socket) -> None:
     limits = Limits(settings.connections, settings.idle_seconds, settings.request_seconds)
     profiles = configured_profiles(configuration)
     clock = SystemClock()
+    metrics = Metrics()
+    log = json_log(name, counted=count_log_lines(metrics))
     async with (
         stopped_from_outside() as stop,
-        open_ocsp(configuration, profiles, clock, stop) as (http, _),
+        observed(configuration, name, metrics, log),
+        open_ocsp(configuration, profiles, clock, stop, metrics) as (http, _),
         open_arrivals(configuration, http, clock) as arrivals,
     ):
         gc.freeze()  # what is loaded by now stays: the collector need not walk it again and again
         async with trio.open_nursery() as nursery:
-            await nursery.start(OcspListener(http, limits, arrivals).serve, [listening], stop)
+            await nursery.start(OcspListener(http, limits, arrivals, metrics).serve, [listening], stop)
             print("ready", flush=True)  # noqa: T201 - the supervisor waits for it
 
 
@@ -105,11 +117,12 @@ def main() -> None:
     forbid_cores()
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--name", default="listener")
     parser.add_argument("--socket", type=int, required=True)
     options = parser.parse_args()
     listening = socket.socket(fileno=options.socket)
     listening.setblocking(False)
-    run_front(serve, options.home, listening)
+    run_front(serve, options.home, options.name, listening)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,15 @@ from pathlib import Path
 import trio
 
 from engine.audit.digest_journal import LIVE_OCSP, DigestJournal, keep_recording
+from engine.authority.back_off import BackOff
+from engine.authority.observed import observe_pool
 from engine.authority.ocsp_responders import ocsp_responders
 from engine.authority.role_certificates import prove_key
-from engine.authority.signing import open_pool, open_token
+from engine.authority.signing import open_pool, open_token_again
 from engine.errors import HomeUnusable, SignerUnavailable, StoreError, TokenError
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import PoolExhausted
+from engine.status.journalling import journalling
 from engine.status.service import Service, run_service
 from engine.status.status_store import StatusReader
 from responders.live_signing.live_answers import LiveAnswers, Responder
@@ -29,6 +32,9 @@ from responders.live_signing.streams import open_listeners
 from responders.replacement import ToBeReplaced
 
 LOCK = "live-signer"
+PATIENCE_SECONDS = 20.0
+"""How long a process looks for a token that it never found. A guess: starting a process costs a second of CPU."""
+
 STORE_LOOK_SECONDS = 1.0
 """Between two looks for a status store that is not there yet, or for a new responder certificate. A guess."""
 
@@ -36,35 +42,50 @@ STORE_LOOK_SECONDS = 1.0
 async def serve(service: Service) -> None:
     """Sign live answers until told to stop; what was asked by then is answered.
 
+    While the token is away answers are tryLater, and it is looked for again and again; where that is in vain for
+    longer, a new process looks, for many modules find a token only once they are loaded anew.
+
     Raises:
-        ToBeReplaced: the token is away at the start, sessions are stuck for good, or another responder certificate is
-            in charge.
+        ToBeReplaced: the token was away for `PATIENCE_SECONDS` at the start, sessions are stuck for good, or another
+            responder certificate is in charge.
         TokenError: the token refuses for good.
         ConfigurationInvalid: there is no live signer in the settings, or its address cannot be listened at.
         HomeUnusable: another live signer is at work on this home.
     """
     context = service.context
-    pin = service.pin()
+    pin = await service.pin()
     with context.home.lock(LOCK, "signing OCSP answers"):
-        journal = DigestJournal(
-            LIVE_OCSP, context.home.checkpoints, context.store, context.clock, context.actor
-        )
-        for name in await trio.to_thread.run_sync(journal.record_left_over):
-            service.log.info("journal-recorded", file=name)
-        opened = await _status_store(service)
-        if opened is None:
-            return
-        reader, responders = opened
-        try:
-            ended = await _sign(service, pin, journal, reader, responders)
-        except (SignerUnavailable, PoolExhausted) as error:
-            ended = ToBeReplaced.because_of(error)
-        finally:
-            with trio.CancelScope(shield=True):
-                await journal.close()
-            reader.close()
+        async with journalling(service, LIVE_OCSP) as journal:
+            opened = await _status_store(service)
+            if opened is None:
+                return
+            reader, responders = opened
+            try:
+                ended = await _sign_patiently(service, pin, journal, reader, responders)
+            except (SignerUnavailable, PoolExhausted) as error:
+                ended = ToBeReplaced.because_of(error)
+            finally:
+                reader.close()
     if ended is not None:
         raise ended
+
+
+async def _sign_patiently(
+    service: Service, pin: Pin, journal: DigestJournal, reader: StatusReader, responders: list[Responder]
+) -> TokenError | None:
+    """As `_sign`; a token that is away is looked for again and again."""
+    back_off, patience = BackOff(), trio.current_time() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await _sign(service, pin, journal, reader, responders)
+        except SignerUnavailable as error:
+            if trio.current_time() > patience:
+                raise
+            if back_off.attempts == 0:
+                service.log.warning("waiting-for-token", error=type(error).__name__, message=str(error))
+        await service.pause(back_off.next())
+        if service.stop.is_set():
+            return None
 
 
 async def _sign(
@@ -73,18 +94,16 @@ async def _sign(
     """Open the keys of the responders and sign; return what ended it, None when told to stop."""
     home, configuration, clock = service.context.home, service.context.configuration, service.context.clock
     sessions = configuration.ocsp.live_sessions
-    try:
-        token = await trio.to_thread.run_sync(open_token, home, configuration)
-    except TokenError as error:  # nobody has logged in yet, so trying again costs no attempt at the PIN
-        raise ToBeReplaced.because_of(error) from error
+    token = await trio.to_thread.run_sync(open_token_again, home, configuration)
     for responder in responders:
         await trio.to_thread.run_sync(prove_key, token, pin, responder.role)
     keys = [responder.key for responder in responders]
     async with open_pool(home, configuration, token, pin, keys, sessions, batch=BATCH * sessions) as pool:
         answers = LiveAnswers(reader, responders, configuration, clock)
         queue = SigningQueue(pool, journal, configuration.ocsp.live_waiting + pool.size)
-        server = LiveSigningServer(answers, queue, journal, configuration.ocsp, service.log)
-        await _run(service, server, answers, journal)
+        server = LiveSigningServer(answers, queue, journal, configuration.ocsp, service.log, service.metrics)
+        with observe_pool(service.control, pool, service.context):
+            await _run(service, server, answers, journal)
     if isinstance(server.ended, PoolExhausted):
         raise server.ended
     return server.ended

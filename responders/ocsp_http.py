@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Protocol
 
+from engine.json_log import bound, request_name
 from engine.x509.ocsp_response import ResponseStatus, error_response
 from responders.entity_tags import names_tag
 from responders.http_times import http_date
@@ -24,7 +25,7 @@ INTERNAL_ERROR = OcspAnswer(error_response(ResponseStatus.INTERNAL_ERROR), None)
 
 _CONTENT_TYPE = b"Content-Type: application/ocsp-response\r\n"
 
-_ERROR_OCTETS = 5
+ERROR_OCTETS = 5
 """An OCSPResponse without responseBytes is SEQUENCE { ENUMERATED }: five octets (RFC 6960 section 4.2.1)."""
 
 _MORE_FIELDS = MappingProxyType(
@@ -120,7 +121,7 @@ class OcspHttp:
         try:
             answer = MALFORMED if request is None else self._responder.at_once(request)
         except Exception:  # a defect, met by one request: the others must be answered
-            _log.exception("an OCSP request was not answered")
+            _tell_defect(request)
             answer = INTERNAL_ERROR
         return None if answer is None else self._in_http(answer, if_none_match if method == b"GET" else None)
 
@@ -134,7 +135,7 @@ class OcspHttp:
         try:
             answer = MALFORMED if request is None else await self._responder.answer(request)
         except Exception:
-            _log.exception("an OCSP request was not answered")
+            _tell_defect(request)
             answer = INTERNAL_ERROR
         return self._in_http(answer, if_none_match if method == b"GET" else None)
 
@@ -215,9 +216,14 @@ class OcspHttp:
         )
 
 
+def _tell_defect(request: bytes | None) -> None:
+    with bound(request=request_name(request or b"")):
+        _log.exception("an OCSP request was not answered")
+
+
 def _uncached(response: bytes, now: int) -> bytes:
     """What caches are told of an error, and of an answer for one caller only: one with a nonce."""
-    control = b"no-store" if len(response) == _ERROR_OCTETS else b"private, no-store"
+    control = b"no-store" if len(response) == ERROR_OCTETS else b"private, no-store"
     return b"%bContent-Length: %d\r\nCache-Control: %b\r\nDate: %b\r\n" % (
         _CONTENT_TYPE,
         len(response),
@@ -229,7 +235,7 @@ def _uncached(response: bytes, now: int) -> bytes:
 def is_billable(answer: HttpAnswer) -> bool:
     """Whether an answer says something about a certificate, or that what the client has still holds (304)."""
     status, _, body = answer
-    return len(body) > _ERROR_OCTETS or status == 304  # HTTP's own refusals have no body
+    return len(body) > ERROR_OCTETS or status == 304  # HTTP's own refusals have no body
 
 
 def path_in(target: bytes) -> bytes:

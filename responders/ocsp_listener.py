@@ -12,9 +12,17 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import trio
 
+from engine.metrics.catalogue import (
+    HTTP_CONNECTION_REFUSAL_DURATION,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_ACCEPTED,
+    HTTP_CONNECTIONS_EXPIRED,
+)
+from engine.metrics.registry import Metrics
 from responders.connection import Phase, last_words
 from responders.connection_loop import ConnectionLoop
 from responders.ocsp_http import HttpAnswering
@@ -65,10 +73,24 @@ class OcspListener:
         http: answers requests.
         limits: what clients are allowed.
         arrivals: takes connections in where it matters whose they are: behind proxies, and where answers are counted.
+        metrics: of the process; None = what is counted is for nobody.
     """
 
-    def __init__(self, http: HttpAnswering, limits: Limits, arrivals: Arrivals | None = None) -> None:
+    def __init__(
+        self,
+        http: HttpAnswering,
+        limits: Limits,
+        arrivals: Arrivals | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._http = http
+        self._metrics = metrics or Metrics()
+        self._accepted = self._metrics.counter(HTTP_CONNECTIONS_ACCEPTED)
+        self._refused = self._metrics.histogram(HTTP_CONNECTION_REFUSAL_DURATION)
+        self._expired = {
+            phase: self._metrics.counter(HTTP_CONNECTIONS_EXPIRED, phase=phase.name.lower())
+            for phase in Phase
+        }
         self._limits = limits
         self._arrivals = arrivals
         self._seconds = {
@@ -95,7 +117,9 @@ class OcspListener:
 
         Cancelled, it closes all connections at once.
         """
-        self.connections = ConnectionLoop(self._http)
+        connections = self.connections = ConnectionLoop(self._http, self._metrics)
+        opened = self._metrics.gauge(HTTP_CONNECTIONS)
+        self._metrics.before_reading(lambda: opened.set(len(connections)))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.connections.run)
             nursery.start_soon(self._sweep)
@@ -125,6 +149,7 @@ class OcspListener:
                         await trio.sleep(0.1)  # until some are closed; a guess
                         break
                     continue  # that client has gone again
+                self._accepted.add()
                 accepted.setblocking(False)
                 if len(self.connections) >= self._limits.connections:
                     self._refuse(accepted)
@@ -137,10 +162,12 @@ class OcspListener:
 
     def _refuse(self, accepted: socket.socket) -> None:
         """Say that there is no room, to a client that may not even have asked yet."""
+        began = perf_counter()
         with accepted, contextlib.suppress(OSError):
             accepted.send(last_words(self._http.refusal(503)))
             accepted.shutdown(socket.SHUT_WR)
             accepted.recv(SEGMENT_OCTETS)  # what is read will not be answered by a reset
+        self._refused.observe(perf_counter() - began)
 
     async def _sweep(self) -> None:
         """Tell every connection whose phase has lasted too long."""
@@ -151,4 +178,5 @@ class OcspListener:
             now = pulse.now = trio.current_time()
             for connection in self.connections:
                 if now - connection.since > seconds[connection.phase]:
+                    self._expired[connection.phase].add()
                     connection.expire()

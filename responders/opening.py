@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +11,9 @@ import trio
 
 from engine.clock import Clock
 from engine.config import HostConfiguration
-from engine.errors import HomeUnusable
+from engine.errors import HomeUnusable, StoreError
+from engine.metrics.catalogue import STATUS_STORE_AGE
+from engine.metrics.registry import Gauge, Metrics
 from engine.status.status_store import StatusReader
 from engine.x509.profiles import ProfileSet
 from responders.http_times import whole_seconds
@@ -47,7 +49,7 @@ def path_of(url: str) -> str:
 
 @asynccontextmanager
 async def open_ocsp(
-    configuration: HostConfiguration, profiles: ProfileSet, clock: Clock, stop: trio.Event
+    configuration: HostConfiguration, profiles: ProfileSet, clock: Clock, stop: trio.Event, metrics: Metrics
 ) -> AsyncIterator[tuple[OcspHttp, StatusReader]]:
     """Open all that answers OCSP requests, while the block runs.
 
@@ -56,6 +58,7 @@ async def open_ocsp(
         profiles: whose OCSP URL the certificates carry.
         clock: tells the time.
         stop: set when the process is to stop.
+        metrics: of the process.
 
     Raises:
         HomeUnusable: there was no status store until the process was told to stop.
@@ -64,10 +67,25 @@ async def open_ocsp(
     """
     (url,) = {profile.ocsp or "" for profile in profiles.certificates()}  # one for all: `[urls]`
     with await wait_for_status_store(configuration, stop) as reader:
-        async with open_live_signer(configuration.ocsp) as live:
+        metrics.before_reading(_age_of(reader, clock, metrics.gauge(STATUS_STORE_AGE)))
+        async with open_live_signer(configuration.ocsp, metrics) as live:
             responder = OcspResponder(reader, configuration, clock, live)
             max_age = configuration.responders.max_age
             yield (
                 OcspHttp(responder, whole_seconds(clock), max_age=max_age, path=path_of(url).encode()),
                 reader,
             )
+
+
+def _age_of(reader: StatusReader, clock: Clock, gauge: Gauge) -> Callable[[], None]:
+    """Return what sets how long ago the status store was last known to be current; one that is unreadable ages on."""
+    known_at = 0
+
+    def look() -> None:
+        nonlocal known_at
+        with suppress(StoreError, HomeUnusable):
+            reader.reopen_if_replaced()
+            known_at = reader.freshness().written_at
+        gauge.set(clock.now().timestamp() - known_at)
+
+    return look

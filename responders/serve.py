@@ -2,6 +2,7 @@
 
     follower                               writes the status store           no token, no PIN
     pre-signers, crl publisher, live signer sign                             the token, the PIN
+    token-watch                             looks whether the keys are well  the token, the PIN
     listeners, web                         answer relying parties            no token, no PIN, no right to write
 
 They are started together (each waits for what it needs) and stopped in the opposite order: first those that answer,
@@ -38,16 +39,18 @@ def follower_stage(home: Path) -> list[ProcessPlan]:
     return [ProcessPlan("follower", module_command("engine.status.follower", "--home", home))]
 
 
-def signer_stage(home: Path, settings: OcspSection) -> list[ProcessPlan]:
+def signer_stage(home: Path, settings: OcspSection, *, watch_token: bool = True) -> list[ProcessPlan]:
     """Return the processes that sign.
 
     Args:
         home: the home.
         settings: how many sign answers ahead, each for a share of the cards, and whether there is a live signer.
+        watch_token: whether the keys are looked at.
     """
 
     def signer(name: str, module: str, *arguments: str) -> ProcessPlan:
-        return ProcessPlan(name, module_command(module, "--home", home, *arguments), wants_pin=True)
+        command = module_command(module, "--home", home, "--name", name, *arguments)
+        return ProcessPlan(name, command, wants_pin=True)
 
     count = settings.signers
     stage = [
@@ -57,6 +60,8 @@ def signer_stage(home: Path, settings: OcspSection) -> list[ProcessPlan]:
     stage.append(signer("crl-publisher", "engine.status.crl_publisher"))
     if settings.live_signer is not None:
         stage.append(signer("live-signer", "responders.live_signer"))
+    if watch_token:
+        stage.append(signer("token-watch", "engine.status.token_watch"))
     return stage
 
 
@@ -65,7 +70,7 @@ def front_stage(home: Path, ocsp: Sequence[socket.socket], http: socket.socket) 
 
     def front(name: str, module: str, listening: socket.socket) -> ProcessPlan:
         descriptor = listening.fileno()
-        command = module_command(module, "--home", home, "--socket", descriptor)
+        command = module_command(module, "--home", home, "--name", name, "--socket", descriptor)
         return ProcessPlan(name, command, descriptors=(descriptor,), says_ready=True)
 
     return [

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 import structlog
 import trio
 
+from engine.authority.back_off import BackOff
 from engine.errors import ConfigurationInvalid, PinIncorrect
+from responders.replacement import ToBeReplaced
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-"""Seconds before a process that died is started again: twice as long each time. A guess."""
+"""Seconds before a process that died is started again: twice as long each time, less a random part. A guess."""
+
+LONGEST_PAUSE_OF_A_SUCCESSOR = 2.0
+"""Seconds, where a process asked for a successor (`ToBeReplaced`): it has waited for the token itself before. A guess:
+live answers are to be back 5 s after the token."""
 
 LIVED_WELL_SECONDS = 60.0
 """After this the next pause is the first again. A guess."""
@@ -91,7 +97,7 @@ class SupervisedProcess:
 
         Cancelled, it takes the process its pipe, so that it stops by itself, and waits for that.
         """
-        pause = FIRST_PAUSE
+        back_off = BackOff(FIRST_PAUSE, LONGEST_PAUSE)
         while not self._stopping.is_set():
             began = trio.current_time()
             code = await self._run()
@@ -103,11 +109,13 @@ class SupervisedProcess:
                 await self._wake.wait()
                 continue
             if trio.current_time() - began > LIVED_WELL_SECONDS:
-                pause = FIRST_PAUSE
-            self._log.warning("died", exit_code=code, again_in_seconds=pause)
+                back_off.end()
+            pause = back_off.next()
+            if code == ToBeReplaced.exit_code:
+                pause = min(pause, LONGEST_PAUSE_OF_A_SUCCESSOR)
+            self._log.warning("died", exit_code=code, again_in_seconds=round(pause, 3))
             with trio.move_on_after(pause):
                 await self._wake.wait()
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _run(self) -> int | None:
         """Run one process, or go on with the successor, to its end; return its exit code."""

@@ -16,10 +16,14 @@ import trio
 from hypercorn.config import Config
 
 from engine.authority.configured_profiles import configured_profiles
+from engine.authority.observed import observed
 from engine.authority.role_certificates import certificate_of
 from engine.clock import SystemClock
 from engine.config import PublicConfiguration, load_host_configuration
 from engine.home import Home
+from engine.json_log import json_log
+from engine.metrics.process import count_log_lines
+from engine.metrics.registry import Metrics
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
 from responders.app import Pages, crl_paths, make_app
@@ -37,11 +41,12 @@ GRACE_SECONDS = 10.0
 """How long responses in hand may take when the process stops. A guess: a CRL of some MB over a slow line is cut off."""
 
 
-async def serve(path: Path, socket: int) -> None:
+async def serve(path: Path, name: str, socket: int) -> None:
     """Serve the application until told to stop.
 
     Args:
         path: the home.
+        name: of this process.
         socket: the descriptor of the listening socket.
 
     Raises:
@@ -52,10 +57,13 @@ async def serve(path: Path, socket: int) -> None:
     profiles = configured_profiles(configuration)
     ca, root = (certificate_of(home, role) for role in ("ca", "root"))
     clock = SystemClock()
+    metrics = Metrics()
+    log = json_log(name, counted=count_log_lines(metrics))
     (ca_issuers,) = {profile.ca_issuers or "" for profile in profiles.certificates()}  # one for all: `[urls]`
     async with (
         stopped_from_outside() as stop,
-        open_ocsp(configuration, profiles, clock, stop) as (ocsp, reader),
+        observed(configuration, name, metrics, log),
+        open_ocsp(configuration, profiles, clock, stop, metrics) as (ocsp, reader),
     ):
         app = make_app(
             Pages(
@@ -66,6 +74,7 @@ async def serve(path: Path, socket: int) -> None:
                 readiness=Readiness(configuration, reader, clock),
                 max_age=configuration.responders.max_age,
                 clock=clock,
+                metrics=metrics,
             )
         )
         if isinstance(configuration, PublicConfiguration):
@@ -94,9 +103,10 @@ def main() -> None:
     forbid_cores()
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--name", default="web")
     parser.add_argument("--socket", type=int, required=True)
     options = parser.parse_args()
-    run_front(serve, options.home, options.socket)
+    run_front(serve, options.home, options.name, options.socket)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ SLOWEST_OCTETS_PER_SECOND = 16_384
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|(?!.{254})([\w-]{1,63}\.)*[\w-]{1,63}\.?|)(:\d{0,5})?", re.ASCII)
 """Host as RFC 9112 section 3.2 wants it, with the sizes of RFC 1035 section 2.3.4: on others the router fails."""
 
+PEER_CERTIFICATE = "peer_certificate"
+"""In the `state` of a request's scope: the client's certificate (DER) that the TLS handshake verified; None: it showed
+none."""
+
 _AUTHORITY = re.compile(rb"[a-z][a-z0-9+.-]*://[^/?]*", re.IGNORECASE)
 
 
@@ -124,7 +128,7 @@ class _Connection(TCPServer):
             wrapper.config,
             wrapper.context,
             wrapper.task_group,
-            wrapper.state,
+            ConnectionState({**wrapper.state, PEER_CERTIFICATE: self._peer_certificate()}),
             wrapper.ssl,
             wrapper.client,
             wrapper.server,
@@ -134,6 +138,10 @@ class _Connection(TCPServer):
             await super()._read_data()
         self._is_left = True
         await self.idle_task.stop()
+
+    def _peer_certificate(self) -> bytes | None:
+        """The certificate the client showed and the handshake verified, DER."""
+        return self.stream.getpeercert(binary_form=True) if self.protocol.ssl else None
 
 
 def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.prepared_home import PreparedHome, copy_of, make_template
 from tests.hsm_shim import HsmShim, build
+from tests.postgresql_server import PostgresqlServer, running_server
 from tests.softhsm import SOFTHSM, SoftHsmToken, make_token
 
 
@@ -38,6 +40,13 @@ def softhsm_token(process_hsm: HsmShim, tmp_path_factory: pytest.TempPathFactory
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedHome:
     """The home that is copied; tests must not change it."""
     return make_template(tmp_path_factory.getbasetemp() / "prepared")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The server that tests share; whoever breaks one makes his own."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from engine.audit.events import Event
 from engine.audit.log import HEAD, append_record
 from engine.clock import Clock
 from engine.errors import InputRejected
+from engine.fault_points import fault_point
 from engine.store.database import Store
 from engine.store.schema import audit_checkpoint, audit_head
 
@@ -78,7 +79,9 @@ async def sign_checkpoint(
                 key_identifier=key_identifier,
             )
         )
+    fault_point("checkpoint.stated")
     signature = await sign(statement)
+    fault_point("checkpoint.signed")
     with store.write() as connection:
         connection.execute(
             update(audit_checkpoint)

@@ -32,6 +32,7 @@ from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.clock import Clock
 from engine.errors import SealmintError, StoreError
+from engine.fault_points import fault_point
 from engine.store.database import Store
 from engine.store.schema import audit_record
 
@@ -66,6 +67,7 @@ class JournalKind:
 
 LIVE_OCSP = JournalKind("live-ocsp", Event.OCSP_LIVE_SIGNED, "live signatures")
 FEED = JournalKind("feed", Event.FEED_SIGNED, "signatures of the feed")
+KEY_TEST = JournalKind("key-test", Event.TOKEN_KEY_TESTED, "test signatures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class DigestJournal:
                 place=str(self._path),
                 value=error.strerror,
             ) from error
+        fault_point("journal.written")
         self._end += len(lines)
         self._count += len(digests)
         self._hash.update(lines)
@@ -196,6 +199,7 @@ class DigestJournal:
             os.fdatasync(descriptor)  # what the record says is there is there after a power cut too
         with self._store.write() as connection:
             append_record(connection, self._clock, self._kind.event, actor=self._actor, body=asdict(part))
+        fault_point("journal.recorded")
 
     def record_left_over(self) -> list[str]:
         """Record what killed processes journalled; return the names of their journals. Blocks.

@@ -10,6 +10,7 @@ class Event(Enum):
 
     AUDIT_CHECKPOINT_SIGNED = ("audit.checkpoint-signed", 1)
     KEY_GENERATED = ("key.generated", 3)
+    KEY_DESTROYED = ("key.destroyed", 3)
     AUTHORITY_CERTIFICATE_RESERVED = ("authority-certificate.reserved", 5)
     AUTHORITY_CERTIFICATE_ISSUED = ("authority-certificate.issued", 5)
     RUN_PLANNED = ("run.planned", 7)
@@ -42,7 +43,11 @@ class Event(Enum):
     USAGE_COLLECTED = ("usage.collected", 14)
     TOKEN_INITIALISED = ("token.initialised", 14)
     TOKEN_MEASURED = ("token.measured", 14)
+    TOKEN_SWEPT = ("token.swept", 14)
+    TOKEN_KEY_TESTED = ("token.key-tested", 14)
+    POOL_CHANGED = ("pool.changed", 14)
     STORE_MIGRATED = ("store.migrated", 14)
+    BACKUP_MADE = ("backup.made", 14)
     WORKER_LOST = ("worker.lost", 17)
 
     def __init__(self, record_name: str, group: int) -> None:

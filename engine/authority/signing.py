@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -19,14 +19,17 @@ from engine.audit.log import append_record
 from engine.clock import Clock
 from engine.config import Configuration
 from engine.errors import SignerFailed, SignerUnavailable, TokenError
+from engine.fault_points import fault_point
 from engine.home import Home
 from engine.pkcs11.keys import KeyReference
-from engine.pkcs11.lanes import Lane
+from engine.pkcs11.lane_table import LaneTable
+from engine.pkcs11.lanes import WEIGHTS, Lane, LaneRules
 from engine.pkcs11.log_in_lock import one_process_at_a_time
 from engine.pkcs11.module import load_module
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.session_pool import SessionPool, open_session_pool
 from engine.pkcs11.session_slots import SessionSlots
+from engine.pkcs11.shared_arbiter import SharedArbiter
 from engine.pkcs11.token import Token, find_token
 from engine.store.database import Store
 
@@ -93,7 +96,34 @@ def session_slots(home: Home, token: Token) -> SessionSlots | None:
     return None if most is None else SessionSlots(home.session_slots, most)
 
 
-def open_pool(
+def lane_rules(configuration: Configuration) -> LaneRules:
+    """Return what each lane is worth, as configured."""
+    own = {str(label): weight for label, weight in configuration.lanes.weights.items()}
+    return LaneRules(weights={lane: own.get(lane.label, WEIGHTS[lane]) for lane in Lane})
+
+
+def join_lanes(home: Home, configuration: Configuration) -> SharedArbiter | None:
+    """Take a pool's place among those that share the token; the caller closes it. None where lanes are off.
+
+    Raises:
+        SignerUnavailable: there is no place, or the table cannot be made.
+    """
+    lanes = configuration.lanes
+    if not lanes.enabled:
+        return None
+    try:
+        table = LaneTable(home.lane_table)
+    except OSError as error:
+        raise SignerUnavailable(
+            "the table of lanes cannot be joined", place=str(home.lane_table), value=error.strerror
+        ) from error
+    return SharedArbiter(
+        table, lane_rules(configuration), parallel=lanes.parallel, live_objective=lanes.live_objective
+    )
+
+
+@asynccontextmanager
+async def open_pool(
     home: Home,
     configuration: Configuration,
     token: Token,
@@ -102,8 +132,8 @@ def open_pool(
     sessions: int,
     *,
     batch: int = 1,
-) -> AbstractAsyncContextManager[SessionPool]:
-    """Open a session pool as configured.
+) -> AsyncIterator[SessionPool]:
+    """Open a session pool as configured; it shares the token with every other pool of the home.
 
     Args:
         home: where the sessions of all processes are counted.
@@ -112,29 +142,37 @@ def open_pool(
         pin: its PIN.
         keys: the keys that the pool signs with.
         sessions: how many sessions.
-        batch: how many messages are handed over at a time: chunks are made so small that every session gets some.
+        batch: how many messages are handed over at a time; a session never gets more.
 
     Raises:
         TokenError: as `open_session_pool` raises it.
     """
-    return open_session_pool(
-        token,
-        pin,
-        keys=keys,
-        size=sessions,
-        chunk=min(CHUNK, -(-batch // sessions)),
-        call_timeout=configuration.token.call_timeout,
-        max_stuck=configuration.token.max_stuck,
-        max_waiting=MAX_WAITING,
-        slots=session_slots(home, token),
-    )
+    arbiter = join_lanes(home, configuration)
+    try:
+        async with open_session_pool(
+            token,
+            pin,
+            keys=keys,
+            size=sessions,
+            chunk=min(CHUNK, batch),
+            call_timeout=configuration.token.call_timeout,
+            max_stuck=configuration.token.max_stuck,
+            max_waiting=MAX_WAITING,
+            arbiter=arbiter,
+            slots=session_slots(home, token),
+            timeouts={Lane.LIVE: configuration.ocsp.live_timeout},
+        ) as pool:
+            yield pool
+    finally:
+        if arbiter is not None:
+            arbiter.close()
 
 
 @asynccontextmanager
 async def open_signer(
     home: Home, configuration: Configuration, token: Token, pin: Pin, keys: Sequence[KeyReference]
 ) -> AsyncIterator[Callable[[KeyReference, SignatureAlgorithm], Sign]]:
-    """Open one session that signs single messages for the authority itself, in the urgent lane.
+    """Open one session that signs single messages for the authority itself, in the lane of CRLs.
 
     Yields:
         A function that gives the signer of a key and algorithm. A signer raises TokenError.
@@ -143,7 +181,7 @@ async def open_signer(
 
         def signer(key: KeyReference, algorithm: SignatureAlgorithm) -> Sign:
             async def sign(message: bytes) -> bytes:
-                (outcome,) = await pool.sign_many([message], key=key, algorithm=algorithm, lane=Lane.URGENT)
+                (outcome,) = await pool.sign_many([message], key=key, algorithm=algorithm, lane=Lane.CRL)
                 if isinstance(outcome, TokenError):
                     raise outcome
                 return outcome
@@ -176,6 +214,7 @@ def announced(sign: Sign, store: Store, clock: Clock, *, actor: str, purpose: st
 
     async def announce_and_sign(message: bytes) -> bytes:
         await trio.to_thread.run_sync(announce, message)
+        fault_point("operations.announced")
         return await sign(message)
 
     return announce_and_sign

@@ -119,7 +119,7 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show where a certificate, or a card's, stand, and every act that touched them."""
-    with open_context(home) as context, context.store.read() as connection:
+    with open_context(home, only_reading=True) as context, context.store.read() as connection:
         found = history_of(connection, subject)
     certificates = [standing_document(certificate) for certificate in found.certificates]
     serials = {certificate.item_id: certificate.serial.hex().upper() for certificate in found.certificates}

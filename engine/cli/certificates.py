@@ -17,9 +17,17 @@ from engine.errors import InputRejected
 from engine.issuance.run_context import RunContext
 from engine.issuance.run_manifest import certificates
 from engine.status.history import CertificateStatus, status_of_items
-from engine.store.certificates import StoredCertificate, certificate_by_serial, certificates_of_entity
+from engine.store.certificates import (
+    StoredCertificate,
+    certificate_by_serial,
+    certificates_of_entity,
+    certificates_of_name,
+)
 from engine.store.runs import get_run
 from engine.x509.certificate import assemble
+
+NAMESAKES = 200
+"""Certificates of a name that are shown at most: 商業 of other counties may bear the same one. A guess: a page."""
 
 app = typer.Typer(help="Issued certificates.", no_args_is_help=True)
 app.command("accept")(certificate_acts.accept)
@@ -33,13 +41,17 @@ app.command("suspend-unaccepted")(certificate_acts.suspend_overdue)
 @app.command("show")
 def show(
     which: Annotated[
-        str, typer.Argument(metavar="SERIAL|統一編號", help="A serial in hexadecimal, or a 統一編號.")
+        str,
+        typer.Argument(
+            metavar="SERIAL|統一編號|NAME",
+            help="A serial in hexadecimal, a 統一編號, or the full Chinese name.",
+        ),
     ],
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a certificate, or all of an entity's."""
-    with open_context(home) as context:
+    """Show a certificate, or an entity's."""
+    with open_context(home, only_reading=True) as context:
         found = _find(context, which)
         with context.store.read() as connection:
             statuses = status_of_items(connection, [stored.item_id for stored in found])
@@ -57,6 +69,8 @@ def _find(context: RunContext, which: str) -> list[StoredCertificate]:
     with context.store.read() as connection:
         if len(which) == 8 and which.isdecimal():
             found = certificates_of_entity(connection, which)
+        elif not which.isascii():
+            found = certificates_of_name(connection, which, NAMESAKES)
         else:
             stored = certificate_by_serial(connection, _serial(which))
             found = [] if stored is None else [stored]
@@ -103,7 +117,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every certificate of a run as SERIAL.der, and the chain as chain.pem."""
-    with open_context(home) as context:
+    with open_context(home, only_reading=True) as context:
         with context.store.read() as connection:
             get_run(connection, run)
         try:

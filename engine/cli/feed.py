@@ -14,15 +14,18 @@ import orjson
 import trio
 import typer
 
+from engine.authority.observed import observed
 from engine.cli.opening import open_context
 from engine.cli.output import DEFAULT_HOME, HomeOption, JsonOption, answer, errors
 from engine.clock import SystemClock
-from engine.config import load_public_configuration
+from engine.config import PublicConfiguration, load_public_configuration
 from engine.errors import HomeUnusable, InputRejected, SealmintError
 from engine.feed import admission, joining
 from engine.feed.pull import Puller, open_pull
 from engine.home import Home, write_private
-from engine.status.service import json_log
+from engine.json_log import json_log
+from engine.metrics.process import count_log_lines
+from engine.metrics.registry import Metrics
 
 _GROUP_MAY_READ = 0o027
 """umask: the processes that answer may run as another user of the group."""
@@ -123,7 +126,7 @@ def pull(
     os.umask(_GROUP_MAY_READ)
     opened = partial(open_pull, Home(home), configuration, SystemClock(), url=url, from_nothing=from_nothing)
     if follow:
-        trio.run(_follow, opened, configuration.feed.wait_seconds, as_json)
+        trio.run(_follow, opened, configuration, as_json)
         return
     outcome = trio.run(_pull_once, opened)
     failed = {lane: error for lane, error in outcome.items() if error is not None}
@@ -143,7 +146,7 @@ async def _pull_once(opened: Opened) -> Outcome:
         return await puller.pull_once()
 
 
-async def _follow(opened: Opened, wait_seconds: int, as_json: bool) -> None:
+async def _follow(opened: Opened, configuration: PublicConfiguration, as_json: bool) -> None:
     """Follow the feed until a signal comes."""
 
     def caught_up(outcome: Outcome) -> None:
@@ -151,11 +154,16 @@ async def _follow(opened: Opened, wait_seconds: int, as_json: bool) -> None:
         line = orjson.dumps(said).decode() if as_json else "; ".join(f"{k} {v}" for k, v in said.items())
         print(line, flush=True)  # noqa: T201 - the one line that whoever started this waits for
 
-    log = json_log("feed-pull")
+    metrics = Metrics()
+    log = json_log("feed-pull", counted=count_log_lines(metrics))
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-        async with opened() as puller, trio.open_nursery() as nursery:
+        async with (
+            observed(configuration, "feed-pull", metrics, log),
+            opened() as puller,
+            trio.open_nursery() as nursery,
+        ):
             log.info("following")
-            nursery.start_soon(puller.follow, log, wait_seconds, caught_up)
+            nursery.start_soon(puller.follow, log, configuration.feed.wait_seconds, caught_up, metrics)
             async for _ in received:
                 nursery.cancel_scope.cancel()
                 break

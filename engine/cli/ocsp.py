@@ -66,6 +66,7 @@ async def _sign(context: AuthorityContext, signers: int, sessions: int) -> int:
     async def sign(place: int, stop: trio.Event) -> None:
         nonlocal failed
         command = [sys.executable, "-P", "-m", "engine.status.pre_signer", "--home", str(context.home.path)]
+        command += ["--name", f"pre-signer-once-{place + 1}"]
         command += ["--once", "--share", f"{place}/{signers}", "--sessions", str(sessions)]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, start_new_session=True)
         try:

@@ -3,7 +3,8 @@
 Exit codes: 0 done; 1 a defect or an error of no other kind; 2 wrong usage; 3 input rejected; 4 configuration or policy
 wrong; 5 home unusable; 6 overloaded; 7 token; 8 a signature or structure is not what it must be; 9 store; 10 audit log
 damaged; 11 clock wrong; 12 the run's state does not allow it; 13 the certificate's status does not; 14 the PIN is
-wrong; 15 the feed shows what the CA did not sign, or something older; 16 the feed cannot be read; 20 done, but not
+wrong; 15 the feed shows what the CA did not sign, or something older; 16 the feed cannot be read; 17 the checker found
+something that must never be; 18 a backup is damaged or incomplete; 20 done, but not
 everything: failures or damage in the report; 130 interrupted.
 """
 

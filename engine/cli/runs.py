@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Row
 
 from engine.authority.configured_profiles import configured_profiles
+from engine.authority.observed import observed
 from engine.authority.signing import open_token, read_pin
 from engine.cli.interruption import stopped_by_signals
 from engine.cli.opening import open_context
@@ -40,6 +41,8 @@ from engine.issuance.runs import ask, retry, run_to_end
 from engine.issuance.supervisor import WorkReport
 from engine.issuance.workforce import workforce
 from engine.kinds import Kind
+from engine.metrics.catalogue import RUN_WORKERS_REPLACED
+from engine.metrics.registry import Metrics
 from engine.store.runs import RunState, get_run, list_runs, run_state, totals
 
 app = typer.Typer(help="Mass issuance: plan, start, pause, resume, abort, look, retry.", no_args_is_help=True)
@@ -197,7 +200,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show where runs stand."""
-    with open_context(home) as context, context.store.read() as connection:
+    with open_context(home, only_reading=True) as context, context.store.read() as connection:
         rows = list_runs(connection) if run is None else [get_run(connection, run)]
         documents = [run_document(row, totals(connection, row.id)) for row in rows]
     if as_json:
@@ -229,19 +232,34 @@ def _work(context: RunContext, run: int, workers: int | None, sessions: int | No
     with context.store.read() as connection:
         pending = totals(connection, run)["pending"]
 
+    metrics = Metrics()
+    replaced = metrics.counter(RUN_WORKERS_REPLACED)
+
     async def work() -> WorkReport:
         with _progress(pending, as_json) as show:
-            async with stopped_by_signals() as stop:
-                return await run_to_end(context, run, token, pin, force=force, stop=stop, progress=show)
+            async with (
+                observed(context.configuration, f"run-{run}", metrics),
+                stopped_by_signals() as stop,
+            ):
+
+                def progress(report: WorkReport) -> None:
+                    replaced.reach(report.replaced)
+                    show(report)
+
+                return await run_to_end(context, run, token, pin, force=force, stop=stop, progress=progress)
 
     work_report = trio.run(work)
     document = _outcome(context, run, work_report)
     document["error"] = work_report.error
+    document["left_to_another_home"] = work_report.elsewhere
     answer(document, as_json)
     if work_report.error is not None:
         if not as_json:
             errors.print(f"run {run} is {document['state']}: {work_report.error}", soft_wrap=True)
         return EXIT_INCOMPLETE
+    if work_report.elsewhere and not as_json:
+        doing = "is at work on it" if document["closed_at"] is None else "closed it"
+        errors.print(f"run {run} is {document['state']}: another home {doing}", soft_wrap=True)
     if document["state"] == RunState.PAUSED.value:
         if not as_json:
             again = f"sealmint run start {run} --home {context.home.path}"
@@ -269,6 +287,8 @@ def _progress(pending: int, as_json: bool) -> Iterator[Any]:
             done = work_report.issued + work_report.failed
             rate = f"{done / (time.monotonic() - began):,.0f}/s"
             note = f"window opens {work_report.waiting_until}" if work_report.waiting_until else ""
+            if work_report.waiting_for is not None:
+                note = f"waiting for {work_report.waiting_for}"
             bar.update(task, completed=done, rate=rate, note=note)
 
         yield show

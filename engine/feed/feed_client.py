@@ -266,7 +266,10 @@ async def take_pieces(client: Asking, kind: PieceKind, after: int, mark: str, ap
         async with send:
             while True:
                 answer = await client.ask(kind, after=position, mark=at)
-                await send.send(answer)
+                try:
+                    await send.send(answer)
+                except trio.BrokenResourceError:
+                    return  # a piece was refused while this one came: the refusal is what is raised
                 if answer.statement.is_last:
                     return
                 position = answer.statement.through

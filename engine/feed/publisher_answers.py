@@ -17,6 +17,7 @@ from engine.authority.context import AuthorityContext
 from engine.authority.detached_signature import Sign, sign_detached
 from engine.clock import Clock
 from engine.errors import Overloaded, StoreError
+from engine.fault_points import fault_point
 from engine.feed.body import Body
 from engine.feed.certificate_source import CertificateSource
 from engine.feed.crl_source import CrlSource
@@ -47,7 +48,9 @@ def journalled(sign: Sign, journal: DigestJournal) -> Sign:
 
     async def write_and_sign(message: bytes) -> bytes:
         journal.add([hashlib.sha256(message).digest()])
-        return await sign(message)
+        signature = await sign(message)
+        fault_point("feed.signed")
+        return signature
 
     return write_and_sign
 

@@ -7,6 +7,7 @@ goes first, since a host that does not know of withdrawals answers nobody.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-import structlog
 import trio
 
 from engine.authority.configured_profiles import configured_profiles
@@ -36,8 +36,9 @@ from engine.feed.publication_copy_writer import AccountLane, PublicationLane
 from engine.feed.status_copy import StatusCopy
 from engine.feed.trust import FeedTrust, load_trust
 from engine.home import Home
-
-Log = structlog.typing.FilteringBoundLogger
+from engine.json_log import Log
+from engine.metrics.catalogue import FEED_LANE_FAILURES, FEED_LANE_SUCCESS
+from engine.metrics.registry import Metrics
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 """Between tries while the feed is unavailable or the disk fails, doubling. A guess: a restart of the CA host is soon
@@ -178,7 +179,11 @@ class Puller:
         return outcome
 
     async def follow(
-        self, log: Log, wait_seconds: int, caught_up: Callable[[dict[str, SealmintError | None]], None]
+        self,
+        log: Log,
+        wait_seconds: int,
+        caught_up: Callable[[dict[str, SealmintError | None]], None],
+        metrics: Metrics | None = None,
     ) -> None:
         """Follow the feed until cancelled.
 
@@ -187,11 +192,12 @@ class Puller:
             wait_seconds: `[feed].wait_seconds`.
             caught_up: called once, when every lane has been brought up, or failed, for the first time; gets what
                 became of each.
+            metrics: of the process; None = what is counted is for nobody.
 
         Raises:
             Nothing of ours: what goes wrong is tried again. Cancelled, pieces in hand are taken in first.
         """
-        following = _Following(self, log, wait_seconds, caught_up)
+        following = _Following(self, log, wait_seconds, caught_up, metrics or Metrics())
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(following.heads)
@@ -210,7 +216,10 @@ class _Following:
         log: Log,
         wait_seconds: int,
         caught_up: Callable[[dict[str, SealmintError | None]], None],
+        metrics: Metrics,
     ) -> None:
+        metrics.declare(FEED_LANE_FAILURES, FEED_LANE_SUCCESS)
+        self._metrics = metrics
         self._puller = puller
         self._log = log
         self._wait_seconds = wait_seconds
@@ -265,7 +274,9 @@ class _Following:
         except SealmintError as raised:
             error = raised
             _complain(self._log, lane.name, error)
+            self._metrics.counter(FEED_LANE_FAILURES, lane=lane.name, error=type(error).__name__).add()
         else:
+            self._metrics.gauge(FEED_LANE_SUCCESS, lane=lane.name).set(time.time())
             if failed_before:
                 self._log.info("works-again", lane=lane.name)
         is_first = lane.name not in self._outcome

@@ -7,6 +7,7 @@ signed; a crash between is healed by signing the stored TBS again.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ import trio
 
 from engine.audit.events import Event
 from engine.audit.log import append_record
-from engine.audit.store_migration import migrate_and_record
+from engine.audit.store_migration import migrate_as_owner
 from engine.authority.authority_issuance import Announce, AuthorityIssuance
 from engine.authority.signing import open_token, read_pin
 from engine.clock import Clock
-from engine.config import CONFIGURATION_NAME, Configuration, load_configuration
+from engine.config import CONFIGURATION_NAME, Configuration, StoreSection, load_configuration
 from engine.errors import ConfigurationInvalid, KeyMismatch, SignerFailed
 from engine.home import Home, write_private
 from engine.issuance.development_card_centre.card_centre import open_card_centre
@@ -52,7 +53,13 @@ class TokenChoice:
 
 
 async def initialise(
-    home: Home, clock: Clock, choice: TokenChoice, *, actor: str, announce: Announce
+    home: Home,
+    clock: Clock,
+    choice: TokenChoice,
+    *,
+    record: StoreSection | None = None,
+    actor: str,
+    announce: Announce,
 ) -> None:
     """Make a home, or finish one that was begun.
 
@@ -60,6 +67,7 @@ async def initialise(
         home: where.
         clock: tells the time of certificates and records.
         choice: the token.
+        record: where the record is, for the configuration of a new home; None: a file of the home.
         actor: who does it.
         announce: told of each step.
 
@@ -73,11 +81,11 @@ async def initialise(
     home.create()
     with home.lock("home", "initialising"):
         if not home.configuration.exists():
-            _write_configuration(home, choice)
+            _write_configuration(home, choice, record)
             announce(f"configuration written: {home.path / CONFIGURATION_NAME}")
         configuration = load_configuration(home.path)
-        store = open_store(configuration.store.url)
-        await trio.to_thread.run_sync(_migrate, store, clock, actor, announce)
+        await trio.to_thread.run_sync(_migrate, configuration, clock, actor, announce)
+        store = open_store(configuration.store.url, must_exist=True)
         token, pin = await trio.to_thread.run_sync(_token, home, configuration, store, clock, actor, announce)
         await trio.to_thread.run_sync(_keys, configuration, token, pin, store, clock, actor, announce)
         await AuthorityIssuance(home, configuration, store, clock, token, pin, actor, announce).issue()
@@ -85,8 +93,13 @@ async def initialise(
         store.close()
 
 
-def _write_configuration(home: Home, choice: TokenChoice) -> None:
-    lines = ["# sealmint; every setting and its default: docs/operation.md", "", "[token]"]
+def _write_configuration(home: Home, choice: TokenChoice, record: StoreSection | None) -> None:
+    lines = ["# sealmint; every setting and its default: docs/operation.md", ""]
+    if record is not None:
+        told = record.model_dump(exclude_none=True, exclude_unset=True)
+        # A TOML basic string is written like one of JSON (toml.io, "String").
+        lines += ["[store]", *(f"{name} = {json.dumps(value)}" for name, value in told.items()), ""]
+    lines.append("[token]")
     if choice.module is None:
         lines += [f'module = "{find_softhsm()}"', f'label = "{choice.label}"']
         lines += ["", "[token.environment]", 'SOFTHSM2_CONF = "{home}/token/softhsm2.conf"']
@@ -117,7 +130,11 @@ def find_softhsm() -> Path:
 
 def _prepare_softhsm(home: Home) -> None:
     tokens = home.token / "tokens"
-    tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for directory in (
+        tokens.parent,
+        tokens,
+    ):  # with `parents`, the umask alone would decide for the upper one
+        directory.mkdir(exist_ok=True, mode=0o700)
     write_private(
         home.token / "softhsm2.conf",
         f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n".encode(),
@@ -127,8 +144,8 @@ def _prepare_softhsm(home: Home) -> None:
             write_private(path, "".join(secrets.choice("0123456789") for _ in range(PIN_DIGITS)).encode())
 
 
-def _migrate(store: Store, clock: Clock, actor: str, announce: Announce) -> None:
-    before, after = migrate_and_record(store, clock, actor)
+def _migrate(configuration: Configuration, clock: Clock, actor: str, announce: Announce) -> None:
+    before, after = migrate_as_owner(configuration.store, clock, actor)
     if before != after:
         announce(f"store at revision {after}")
 

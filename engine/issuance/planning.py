@@ -20,6 +20,7 @@ from sqlalchemy import insert, select, update
 from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.clock import TAIPEI, Clock
+from engine.fault_points import fault_point
 from engine.home import Home
 from engine.issuance.intake import CardReject, card_file_digest, take_in_cards
 from engine.issuance.plan_chunk import CHUNK_ENTITIES, Candidate, PlanRules, plan_chunk
@@ -249,6 +250,7 @@ class _Plan:
         transaction = self._store.read() if run_id is None else self._store.write()
         with transaction as connection:
             outcome = plan_chunk(connection, run_id, chunk, self._rules)
+        fault_point("plan.chunk-committed")
         self._summary.eligible += outcome.eligible
         self._summary.already_held += outcome.already_held
         self._summary.cards_used += outcome.cards
@@ -354,6 +356,8 @@ class _Plan:
                     **totals,
                 },
             )
+            fault_point("plan.before-commit")
+        fault_point("plan.committed")
 
     def discard(self) -> None:
         """Remove what was written of a plan that will not be finished."""

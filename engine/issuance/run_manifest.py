@@ -16,6 +16,7 @@ import trio
 from engine.authority.role_certificates import Authority
 from engine.authority.signing import Sign
 from engine.clock import Clock
+from engine.fault_points import fault_point
 from engine.home import Home
 from engine.issuance.manifest import durable_file, write_manifest
 from engine.store.certificates import StoredCertificate, certificates_of_run
@@ -61,6 +62,7 @@ async def write_run_manifest(
     directory.mkdir(exist_ok=True)
     write = partial(_write_lines, directory / FILE_NAME, store, authority, run_id)
     count, last = await trio.to_thread.run_sync(write)
+    fault_point("run.certificates-listed")
     path = await write_manifest(
         directory,
         [FILE_NAME],
@@ -71,6 +73,7 @@ async def write_run_manifest(
         now=clock.now(),
         sign=sign,
     )
+    fault_point("run.manifest-written")
     return hashlib.sha256(path.read_bytes()).digest(), last
 
 

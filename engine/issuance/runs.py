@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import trio
 from pydantic import SecretStr
 
@@ -14,6 +12,7 @@ from engine.errors import HomeUnusable
 from engine.issuance.policy import policy_from_text
 from engine.issuance.run_closing import pause_if_running, settle
 from engine.issuance.run_context import RunContext
+from engine.issuance.shared_run import held_elsewhere
 from engine.issuance.supervisor import Progress, WorkReport, work_off
 from engine.issuance.worker_messages import Start
 from engine.issuance.workforce import Workforce
@@ -48,10 +47,13 @@ async def run_to_end(
         progress: called after every unit.
 
     Returns:
-        What the workers did. `error` says why the run could not go on; it is paused then.
+        What the workers did. `error` says why the run could not go on; it is paused then. A token that is away does
+        not pause it: it is waited for.
+
+        A run that other homes work off too is closed by the last of them; `elsewhere` tells the others.
 
     Raises:
-        HomeUnusable: another process works on the run.
+        HomeUnusable: another process of this home works on the run.
         RunStateConflict: the run is completed or aborted, or still being planned.
         TokenError: the token's key is not the CA's, or the token cannot be used.
     """
@@ -71,10 +73,10 @@ async def run_to_end(
             pin=SecretStr(pin.reveal().decode()),
         )
         report = await work_off(
-            context.store, context.clock, start, host=socket.gethostname(), stop=stop, progress=progress
+            context.store, context.clock, start, holder=context.home.holder, stop=stop, progress=progress
         )
         with trio.CancelScope(shield=True):
-            await settle(context, run_id, token, pin, report, force)
+            await settle(context, run_id, token, pin, report, force, stop=stop)
         return report
 
 
@@ -109,7 +111,8 @@ def ask(context: RunContext, run_id: int, to: RunState) -> bool:
         to: PAUSING or ABORTING.
 
     Returns:
-        Whether a process is at work on it, and will do what was asked; without one the caller goes on itself.
+        Whether a process is at work on it, here or in another home that has units in hand, and will do what was asked;
+        without one the caller goes on itself.
 
     Raises:
         RunStateConflict: the run is closed already, or is being aborted and cannot be paused.
@@ -120,6 +123,8 @@ def ask(context: RunContext, run_id: int, to: RunState) -> bool:
     context.record(event, run_id, to, frozenset(allowed), "asked by " + context.actor)
     try:
         with context.home.lock(f"run-{run_id}", "looking whether anybody is at work"):
+            if held_elsewhere(context, run_id):
+                return True
             if not aborting:  # whoever was at work may have paused it already, or completed it
                 pause_if_running(context, run_id, "nobody was at work")
             return False
@@ -138,6 +143,10 @@ def retry(context: RunContext, run_id: int) -> int:
         RunStateConflict: the run was aborted, or is being: what its cards had claimed may be another's by now.
     """
     with context.home.lock(f"run-{run_id}", "preparing a retry"), context.store.write() as connection:
+        if held_elsewhere(context, run_id):
+            raise HomeUnusable(
+                "another home is at work on the run", place=f"run {run_id}", rule="pause it first"
+            )
         row = get_run(connection, run_id)
         failed = totals(connection, run_id)["failed"]
         if failed == 0:

@@ -2,6 +2,10 @@
 
 The steps here are plain functions that run on a thread; `worker.py` strings them together. Each of the two commits
 carries its audit record, so neither a reservation nor a certificate exists without one.
+
+Workers commit beside each other, and take their locks in one order, so that none waits for one that waits for it: the
+unit, its partition, the head of the feed, the cards, the head of the audit log. Both heads make the others wait until
+the commit, so they come as late as can be; the cards come behind the first because two units may share some.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import Connection, select
 
 from engine.algorithms import SignatureAlgorithm
@@ -18,8 +23,10 @@ from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.clock import Clock
 from engine.errors import InputRejected, LintFailed, SealmintError, SignatureInvalid, TokenError
+from engine.fault_points import fault_point
+from engine.json_log import Log
 from engine.kinds import Carrier, Kind, Rank, Usage
-from engine.metrics import StepMeter
+from engine.metrics.spending import StepMeter
 from engine.store.certificates import (
     PlannedItem,
     Reserved,
@@ -42,6 +49,8 @@ from engine.x509.serial_numbers import SerialNumbers
 from engine.x509.tbs_certificate import TbsTemplate, compile_template
 from engine.x509.tbs_check import CheckedTbs, TbsCheck, compile_check
 from engine.x509.validity import validity_for
+
+_log: Log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,11 @@ class UnitWork:
         stored = [_as_stored(item) for item in items if item.tbs is not None]
         fresh = [item for item in items if item.tbs is None]
         reserved, failed = self._build(fresh, uris)
+        fault_point("unit.built")
         if reserved or not lease.reserved:
             with self._meter.step("reserve"):
                 self._commit_reservation(lease, reserved)
+        fault_point("unit.reserved")
         new = [ReservedItem(r.item_id, r.not_after, CheckedTbs(r.tbs)) for r in reserved]
         return ReservedUnit(lease, [*stored, *new], failed)
 
@@ -193,7 +204,7 @@ class UnitWork:
         )
 
     def _commit_reservation(self, lease: Lease, reserved: Sequence[Reserved]) -> None:
-        with self._store.write() as connection:
+        with self._store.write_beside() as connection:
             mark_reserved(connection, lease, self._clock.now() + self._lease_time)
             reserve(connection, reserved)
             append_record(
@@ -225,6 +236,7 @@ class UnitWork:
             LeaseLost: another worker holds the unit now; nothing was stored.
             StoreError: the store refused; nothing was stored. The same TBSs can be signed again.
         """
+        fault_point("unit.signed")
         signed: list[Signed] = []
         failed = list(unit.failed)
         with self._meter.step("verify"):
@@ -237,7 +249,7 @@ class UnitWork:
                     failed.append((item.item_id, str(error)))
                 else:
                     signed.append(Signed(item.item_id, item.not_after, outcome))
-        with self._meter.step("complete"), self._store.write() as connection:
+        with self._meter.step("complete"), self._store.write_beside() as connection:
             mark_completed(connection, unit.lease, issued=len(signed), failed=len(failed))
             complete(connection, unit.lease.partition_id, signed)
             record_failures(connection, unit.lease.unit_id, failed, self._clock.now())
@@ -259,6 +271,10 @@ class UnitWork:
                     "signatures_sha256": hashlib.sha256(b"".join(s.signature for s in signed)).hexdigest(),
                 },
             )
+            fault_point("unit.before-commit")
+        fault_point("unit.completed")
+        for item_id, reason in failed:
+            _log.warning("item-failed", item=item_id, reason=reason)
         return UnitOutcome(unit.lease.unit_id, len(signed), len(failed))
 
 

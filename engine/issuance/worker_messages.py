@@ -5,14 +5,9 @@ The PIN travels here and nowhere else: never in the arguments or the environment
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Literal
 
-import trio
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
-
-MAXIMUM_LINE = 1 << 20
-"""Octets of a message at most. A guess: the largest, the final statistics, has a few thousand."""
 
 
 class _Message(BaseModel):
@@ -28,6 +23,8 @@ class Start(_Message):
     holder: str
     sessions: int
     workers: int
+    place: int = 0
+    """Which of the workers it is: another in its place has the same, for its name among the metrics."""
     draining: bool
     """Only complete what is reserved (the run is being aborted)."""
     pin: SecretStr
@@ -50,10 +47,13 @@ class UnitDone(_Message):
 
 
 class Waiting(_Message):
-    """Worker to supervisor: nothing may be signed before this time (a run window)."""
+    """Worker to supervisor: nothing is signed at present; with neither: it is again."""
 
     message: Literal["waiting"] = "waiting"
-    until: str
+    until: str | None = None
+    """When the run window opens."""
+    awaited: str | None = None
+    """`the token: …`, with what it said, where it is away."""
 
 
 class Finished(_Message):
@@ -75,34 +75,16 @@ class Failed(_Message):
     message: Literal["failed"] = "failed"
     error: str
     text: str
-    replace: bool
-    """Whether a new process may succeed where this one cannot (stuck sessions)."""
+    awaited: str | None
+    """What has to come back before a new process succeeds where this one could not, and what it said; None where a new
+    process would not succeed either."""
 
 
 FromWorker = Annotated[Ready | UnitDone | Waiting | Finished | Failed, Field(discriminator="message")]
 from_worker: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)
 
 
-def encode(message: BaseModel) -> bytes:
-    """Return a message as a line. Only `Start` holds a secret, and it is written by `encode_start`."""
-    return message.model_dump_json().encode() + b"\n"
-
-
 def encode_start(start: Start) -> bytes:
     """Return the first message as a line, with the PIN in clear: for the worker's pipe only."""
     fields = start.model_dump(mode="json") | {"pin": start.pin.get_secret_value()}
     return TypeAdapter(dict[str, object]).dump_json(fields) + b"\n"
-
-
-async def lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
-    """Yield the lines of a stream until it ends; a line longer than a message may be ends it too."""
-    buffer = bytearray()
-    while len(buffer) < MAXIMUM_LINE:
-        chunk = await stream.receive_some()
-        if not chunk:
-            return
-        buffer += chunk
-        *whole, rest = buffer.split(b"\n")
-        buffer = bytearray(rest)
-        for line in whole:
-            yield bytes(line)

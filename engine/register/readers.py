@@ -71,10 +71,9 @@ def _reader_for(head: bytes, place: str) -> _Reader:
         return read_csv
     if any(line.startswith(b"{") for line in lines):  # the first lines may be broken ones
         return read_json_lines
-    raise InputRejected(
+    raise InputRejected(  # without its beginning: it may be a PIN file named by mistake
         "not a register extract",
         place=place,
-        value=text[:80].decode(errors="replace"),
         rule="an extract is JSON lines, a JSON array, or CSV whose first line names the register's fields",
     )
 

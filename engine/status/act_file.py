@@ -125,10 +125,12 @@ def _records(file: BinaryIO, place: str) -> Iterator[Record | RowRejected]:
     header = header_of(first)
     unknown = [name for name in header if name not in COLUMNS]
     if not header or unknown or len(set(header)) < len(header):
+        # Where it has none of our columns it is another file altogether, perhaps one with a secret.
+        is_ours = len(unknown) < len(header)
         raise InputRejected(
             "not a file of acts",
             place=place,
-            value=", ".join(unknown or header) or None,
+            value=", ".join(unknown or header) if is_ours else None,
             rule=f"JSON lines, or CSV whose first line names columns, each once, of: {', '.join(COLUMNS)}",
         )
     return read_csv(file)

@@ -18,6 +18,7 @@ from engine.audit.events import Event
 from engine.audit.log import append_record, newest_record_time
 from engine.clock import Clock
 from engine.errors import InputRejected, StatusConflict
+from engine.fault_points import fault_point
 from engine.status.act_request import TEXT_LIMIT, Act, ActRequest, act_of
 from engine.status.act_transaction import ActTransaction, Effect
 from engine.status.crl_reasons import CrlReason
@@ -114,6 +115,8 @@ class StatusActs:
             sequence = work.write(self._actor)
             self._record_effects(connection, [effect for effect in effects if isinstance(effect, Effect)])
             self._record_refusals(connection, requests, effects)
+            fault_point("act.before-commit")
+        fault_point("act.committed")
         return [_result(effect, sequence) if isinstance(effect, Effect) else effect for effect in effects]
 
     def _now(self, connection: Connection) -> datetime:

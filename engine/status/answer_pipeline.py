@@ -52,7 +52,7 @@ class AnswerPipeline:
         stored: told whenever a batch was stored, with how many answers.
     """
 
-    lane = Lane.BULK
+    lane = Lane.PRE_SIGNING
     poll_seconds = BULK_POLL_SECONDS
 
     def __init__(

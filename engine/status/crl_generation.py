@@ -5,15 +5,17 @@
     reserve   number and digest committed with their audit record
     sign      the token signs the digest, the signature is verified
     write     the file, under another name, durable
-    publish   renamed and recorded in one transaction that holds the lease
+    record    published: signature and digest of the file committed with their audit record
+    place     the file is renamed, while the lease's row is held
 
-What is killed in between is healed by the next CRL: the number that was reserved is never used again.
+What is killed before the record is healed by the next CRL: the number that was reserved is never used again. What is
+killed after it is put in place by whoever holds the lease next, before anything else.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,12 +26,14 @@ from engine.algorithms import SignatureAlgorithm
 from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.authority.context import AuthorityContext
-from engine.errors import LeaseLost, TokenError
+from engine.errors import LeaseLost, StoreError, TokenError
+from engine.fault_points import fault_point
 from engine.pkcs11.keys import KeyReference
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.session_pool import SessionPool
 from engine.status.crl_draft import Draft, Drafts, draft_lists
 from engine.status.crl_files import delta_uri_of, published, uri_path_of
+from engine.status.crl_placement import CrlPlacement
 from engine.status.crl_scopes import CrlIssuer, CrlScope, crl_issuers
 from engine.status.crl_spool import files_in, partial_of, put_in_place
 from engine.store.crls import NewIssue, complete_issue, reserve_issues
@@ -46,10 +50,10 @@ SignDigests = Callable[[KeyReference, SignatureAlgorithm, Sequence[bytes]], Awai
 
 
 def pool_signer(pool: SessionPool) -> SignDigests:
-    """Return a signer over a pool, in the urgent lane."""
+    """Return a signer over a pool, in the lane of CRLs."""
 
     async def sign(key: KeyReference, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> list[bytes]:
-        outcomes = await pool.sign_digests(digests, key=key, algorithm=algorithm, lane=Lane.URGENT)
+        outcomes = await pool.sign_digests(digests, key=key, algorithm=algorithm, lane=Lane.CRL)
         signatures = []
         for outcome in outcomes:
             if isinstance(outcome, TokenError):
@@ -85,6 +89,9 @@ class CrlGenerator:
     Args:
         context: the record, the settings, and who acts.
         sign: signs digests with the CA's keys.
+
+    Attributes:
+        placement: looks after what was recorded as published.
     """
 
     def __init__(self, context: AuthorityContext, sign: SignDigests) -> None:
@@ -92,15 +99,17 @@ class CrlGenerator:
         self._sign = sign
         self._issuers = crl_issuers(context.authority)
         self._directory = Path(context.configuration.crl.directory)
+        self.placement = CrlPlacement(context, self._issuers)
         # The same for every process of this home, of which a lock lets in one: a restart need not wait for a lease.
-        self._holder = f"{socket.gethostname()}:{context.home.path}"
+        self._holder = context.home.holder
 
     async def publish(self, scope_id: int, *, only_if_needed: bool = False) -> list[PublishedIssue]:
         """Make the CRL of a scope (with deltas configured: and its delta), and publish it.
 
         Args:
             scope_id: the scope.
-            only_if_needed: do nothing when no scheduled CRL is due and no status has changed.
+            only_if_needed: do nothing when no scheduled CRL is due, no status has changed, and what was published last
+                is in its place.
 
         Returns:
             What was published.
@@ -115,7 +124,7 @@ class CrlGenerator:
             StoreError: the record refused.
 
         Cancelled or killed at any point, what was published before stays in place, and a number that was reserved is
-        used up.
+        used up. What was recorded as published by then appears with the next call.
         """
         authority = self._context.authority
         # A token that is away is noticed before a number is used up on it.
@@ -129,7 +138,8 @@ class CrlGenerator:
                     await trio.to_thread.run_sync(self._give_back, lease)
 
     async def _publish(self, scope_id: int, lease: Lease, only_if_needed: bool) -> list[PublishedIssue]:
-        drafts = await trio.to_thread.run_sync(self._draft, scope_id, only_if_needed)
+        is_in_place = await trio.to_thread.run_sync(self.placement.finish, scope_id, lease)
+        drafts = await trio.to_thread.run_sync(self._draft, scope_id, only_if_needed and is_in_place)
         try:
             if not drafts.lists:
                 return []
@@ -138,6 +148,7 @@ class CrlGenerator:
             written = await trio.to_thread.run_sync(self._write, drafts, issue_ids, signatures, lease.fence)
         finally:
             drafts.close()
+        await trio.to_thread.run_sync(self._record, drafts.scope, written, lease)
         await trio.to_thread.run_sync(self._put_in_place, drafts.scope, written, lease)
         return [
             PublishedIssue(drafts.scope.name, one.draft.paths[0], one.draft.new, one.sha256)
@@ -154,7 +165,8 @@ class CrlGenerator:
         return lease
 
     def _give_back(self, lease: Lease) -> None:
-        with self._context.store.write() as connection:
+        # Where the record is away the lease ends by itself, and what ended the publication is told.
+        with suppress(StoreError), self._context.store.write() as connection:
             give_back(connection, lease, self._context.clock.now())
 
     def _draft(self, scope_id: int, only_if_needed: bool) -> Drafts:
@@ -173,12 +185,14 @@ class CrlGenerator:
                 actor=self._context.actor,
                 body=_body(drafts.scope, new, [{"tbs_digest": one.tbs_digest.hex()} for one in new]),
             )
+        fault_point("crl.reserved")
         return issue_ids
 
     async def _signatures(self, issuer: CrlIssuer, drafts: Sequence[Draft]) -> list[bytes]:
         digests = [draft.new.tbs_digest for draft in drafts]
         algorithm = issuer.issuer.algorithm
         signatures = await self._sign(issuer.key, algorithm, digests)
+        fault_point("crl.signed")
         verify = verifier(issuer.public_key, algorithm, of_digests=True)
         for digest, signature in zip(digests, signatures, strict=True):
             verify(digest, signature)
@@ -195,11 +209,12 @@ class CrlGenerator:
                 partial = partial_of(draft.paths[0], fence)
                 sha256 = draft.spool.write(partial, around.before + frame.before, frame.after + around.after)
                 written.append(_Written(draft, issue_id, signature, partial, sha256))
+        fault_point("crl.written")
         return written
 
-    def _put_in_place(self, scope: CrlScope, written: Sequence[_Written], lease: Lease) -> None:
-        """Rename the files while the lease's row is held, so that no late process puts an older CRL over a newer."""
-        with files_in(self._directory), self._context.store.write() as connection:
+    def _record(self, scope: CrlScope, written: Sequence[_Written], lease: Lease) -> None:
+        """Commit that the lists are published. Before they are: no CRL leaves without its audit record (CPS 4.5.6)."""
+        with self._context.store.write() as connection:
             check_lease(connection, lease)
             for one in written:
                 complete_issue(
@@ -220,11 +235,17 @@ class CrlGenerator:
                     [{"file_sha256": one.sha256.hex()} for one in written],
                 ),
             )
-            # Last: what the database refuses leaves the file of before in place.
+        fault_point("crl.published")
+
+    def _put_in_place(self, scope: CrlScope, written: Sequence[_Written], lease: Lease) -> None:
+        """Rename the files while the lease's row is held, so that no late process puts an older CRL over a newer."""
+        with files_in(self._directory), self._context.store.write() as connection:
+            check_lease(connection, lease)
             for one in written:
                 put_in_place(one.partial, one.draft.paths, lease.fence)
             if not self._context.configuration.crl.delta:
                 self._remove_lapsing_deltas(scope)
+        fault_point("crl.renamed")
 
     def _remove_lapsing_deltas(self, scope: CrlScope) -> None:
         """Remove a delta that nobody renews any more before it lapses: the next full CRL comes in a day."""

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import perf_counter
 
 import trio
 
+from engine.authority.back_off import BackOff
+from engine.authority.observed import observe_pool
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token_again
 from engine.errors import LeaseLost, SealmintError, SignerFailed, SignerUnavailable, StoreError
+from engine.metrics.catalogue import CRL_FAILURES, CRL_GENERATION_DURATION
 from engine.pkcs11.pin import Pin
 from engine.status.crl_generation import CrlGenerator, pool_signer
 from engine.status.crl_schedule import PendingChanges, is_change_due, is_daily_due
@@ -33,8 +37,8 @@ POLL_SECONDS = 1.0
 
 FIRST_REST = 1.0
 LONGEST_REST = 60.0
-"""Seconds after which something that failed is tried again: twice as long each time. A guess: a token that was
-restarted is found within its first minute, and one that is away for hours makes sixty lines an hour."""
+"""Seconds after which something that failed is tried again: twice as long each time. A guess: what the record or a
+file system has is over within a minute, or makes sixty lines an hour. A token that is away is tried more often."""
 
 
 @dataclass(slots=True)
@@ -62,6 +66,8 @@ class _Known:
 
     row: Scope
     scheduled: Issue | None
+    is_settled: bool
+    """Whether what was published last is in its place and the last attempt here went well; else another is due."""
     rest: Rest = field(default_factory=Rest)
 
 
@@ -80,7 +86,9 @@ class CrlPublisher:
         self._scopes: dict[int, _Known] = {}
         self._pending = PendingChanges()
         self._position: int | None = None
-        self._rest = Rest()
+        self._rest, self._away = Rest(), BackOff(first=POLL_SECONDS)
+        self._durations = service.metrics.histogram(CRL_GENERATION_DURATION)
+        self._failures = service.metrics.counter(CRL_FAILURES)
 
     async def run(self) -> None:
         """Publish what is due until told to stop; a CRL that is being made is finished first.
@@ -95,8 +103,14 @@ class CrlPublisher:
                 await trio.to_thread.run_sync(self.look)
                 await self._publish_due()
                 self._rest.end()
-            except (StoreError, SignerUnavailable) as error:
+                self._away.end()
+            except StoreError as error:
                 self._tell("waiting", error, seconds=self._rest.after_failure())
+            except SignerUnavailable as error:
+                if self._away.attempts == 0:  # once, however long it is away
+                    self._tell("waiting", error)
+                await self._service.pause(self._away.next())
+                continue
             await self._service.pause(max(POLL_SECONDS, self._rest.seconds))
 
     def look(self) -> None:
@@ -128,7 +142,8 @@ class CrlPublisher:
             for scope_id, known in self._scopes.items()
             if known.rest.until <= trio.current_time()
             and (
-                is_daily_due(known.scheduled, now, section.daily_at)
+                not known.is_settled
+                or is_daily_due(known.scheduled, now, section.daily_at)
                 or is_change_due(self._pending.oldest(scope_id), now, on_change)
             )
         ]
@@ -140,6 +155,7 @@ class CrlPublisher:
             await self._publish(self._scopes[scope_id])
 
     async def _publish(self, known: _Known) -> None:
+        began, known.is_settled = perf_counter(), False
         try:
             published = await self._generator.publish(known.row.id, only_if_needed=True)
         except (StoreError, SignerFailed, SignerUnavailable) as error:
@@ -147,9 +163,13 @@ class CrlPublisher:
                 raise
             known.rest.after_failure()  # another host is at it
         except SealmintError as error:
+            self._failures.add()
             self._tell("crl-failed", error, uri=known.row.uri, seconds=known.rest.after_failure())
         else:
             known.rest.end()
+            known.is_settled = True
+            if published:
+                self._durations.observe(perf_counter() - began)
             for one in published:
                 self._service.log.info(
                     "crl-published",
@@ -166,7 +186,10 @@ class CrlPublisher:
         with self._context.store.read() as connection:
             lists = (last_full(connection, row.id), last_delta(connection, row.id))
             scheduled = last_full(connection, row.id, scheduled=True)
-        known = self._scopes.setdefault(row.id, _Known(row, scheduled))
+        known = self._scopes.get(row.id)
+        if known is None:
+            is_settled = self._generator.placement.is_in_place(row.id)
+            known = self._scopes[row.id] = _Known(row, scheduled, is_settled)
         known.scheduled = scheduled
         sequence = max((issue.feed_sequence for issue in lists if issue), default=0)
         self._pending.published(row.id, sequence)
@@ -201,7 +224,7 @@ async def serve(service: Service) -> None:
     Raises:
         SignerFailed: the token refused for good: a wrong PIN, a missing key or mechanism.
     """
-    pin = service.pin()
+    pin = await service.pin()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(suspend_every_day, service)
         nursery.start_soon(renew_in_time, service, pin)  # this process has the CA key, which must certify it
@@ -209,14 +232,14 @@ async def serve(service: Service) -> None:
 
 
 async def _publish_until_stopped(service: Service, pin: Pin) -> None:
-    rest = Rest()
+    back_off = BackOff()
     while not service.stop.is_set():
         try:
             await _serve_on_token(service, pin)
         except SignerUnavailable as error:
-            seconds = rest.after_failure()
-            service.log.error("waiting", error=type(error).__name__, message=str(error), seconds=seconds)
-            await service.pause(seconds)
+            if back_off.attempts == 0:
+                service.log.error("waiting", error=type(error).__name__, message=str(error))
+            await service.pause(back_off.next())
 
 
 async def _serve_on_token(service: Service, pin: Pin) -> None:
@@ -229,7 +252,8 @@ async def _serve_on_token(service: Service, pin: Pin) -> None:
     await trio.to_thread.run_sync(prove_key, token, pin, ca)
     async with open_pool(home, configuration, token, pin, [ca.key], 1) as pool:
         service.log.info("serving")
-        await CrlPublisher(service, CrlGenerator(service.context, pool_signer(pool))).run()
+        with observe_pool(service.control, pool, service.context):
+            await CrlPublisher(service, CrlGenerator(service.context, pool_signer(pool))).run()
 
 
 if __name__ == "__main__":

@@ -101,9 +101,14 @@ def partial_of(path: Path, fence: int) -> Path:
         fence: of the lease, so that a late process elsewhere writes another file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+    for left in partials_of(path):
         left.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{fence}.partial")
+
+
+def partials_of(path: Path) -> list[Path]:
+    """Return the files that killed or late processes have written for a path and not renamed."""
+    return list(path.parent.glob(f".{escape(path.name)}.*.partial"))
 
 
 def put_in_place(partial: Path, paths: tuple[Path, ...], fence: int) -> None:

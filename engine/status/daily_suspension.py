@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import datetime, timedelta
 
 import trio
@@ -50,7 +49,7 @@ async def _round(service: Service) -> bool:
 
 
 def _take(context: AuthorityContext, now: datetime) -> bool:
-    holder = f"{socket.gethostname()}:{context.home.path}"
+    holder = context.home.holder
     with context.store.write() as connection:
         lease = take_lease(connection, LEASE_NAME, holder=holder, now=now, until=now + ROUND_TIME)
     return lease is not None

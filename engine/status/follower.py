@@ -9,12 +9,21 @@ twice, and a rebuild is the same step for all cards.
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 import trio
 from sqlalchemy import Connection, func, select
 
 from engine.authority.context import AuthorityContext
 from engine.errors import StoreError
+from engine.metrics.catalogue import (
+    FOLLOWER_FAILURES,
+    FOLLOWER_POSITION,
+    FOLLOWER_STEP_DURATION,
+    STATUS_STORE_MAP,
+    STATUS_STORE_USED,
+)
+from engine.metrics.registry import Counter, Metrics
 from engine.status.record_source import CardRecordSource, entries_for
 from engine.status.service import Service, run_service
 from engine.status.status_store import Freshness
@@ -46,14 +55,20 @@ class Follower:
         context: the record, and who issues and answers.
         directory: the status store.
 
+        metrics: of the process; None = what is counted is for nobody.
+
     Attributes:
         is_behind: whether the last step left entries for the next one.
     """
 
-    def __init__(self, context: AuthorityContext, directory: Path) -> None:
+    def __init__(self, context: AuthorityContext, directory: Path, metrics: Metrics | None = None) -> None:
         self._context = context
         self._directory = directory
         self.is_behind = False
+        metrics = metrics or Metrics()
+        self._steps = metrics.histogram(FOLLOWER_STEP_DURATION)
+        self._position = metrics.gauge(FOLLOWER_POSITION)
+        self._used, self._map = metrics.gauge(STATUS_STORE_USED), metrics.gauge(STATUS_STORE_MAP)
         self._writer: StatusWriter | None = None
         self._source = CardRecordSource(context)
         self._parties = b""
@@ -121,6 +136,17 @@ class Follower:
         Raises:
             StoreError: the record or the status store failed; the store is as it was.
         """
+        began = perf_counter()
+        taken = self._step()
+        if taken:  # a heartbeat is no measure
+            self._steps.observe(perf_counter() - began)
+        writer = self._opened()
+        self._position.set(writer.freshness().sequence)
+        for gauge, octets in zip((self._used, self._map), writer.octets(), strict=True):
+            gauge.set(octets)
+        return taken
+
+    def _step(self) -> int:
         writer = self._opened()
         before = writer.freshness()
         now = self._now()
@@ -157,22 +183,25 @@ def _is_ahead(connection: Connection, store: Freshness) -> bool:
 
 async def serve(service: Service) -> None:
     """Follow the feed until told to stop; a record that cannot be read is tried again."""
-    follower = Follower(service.context, Path(service.context.configuration.ocsp.status_store))
+    directory = Path(service.context.configuration.ocsp.status_store)
+    follower = Follower(service.context, directory, service.metrics)
+    failures = service.metrics.counter(FOLLOWER_FAILURES)
     # Two writers would each put their own, older or newer, reading of a card in the other's place.
     with service.context.home.lock("status-store", "following"):
         await trio.to_thread.run_sync(follower.open)
         service.log.info("following")
         try:
             while not service.stop.is_set():
-                await _step(service, follower)
+                await _step(service, follower, failures)
         finally:
             follower.close()
 
 
-async def _step(service: Service, follower: Follower) -> None:
+async def _step(service: Service, follower: Follower, failures: Counter) -> None:
     try:
         await trio.to_thread.run_sync(follower.step)
     except StoreError as error:
+        failures.add()
         service.log.error("step-failed", message=str(error))
         await service.pause(1.0)
         return

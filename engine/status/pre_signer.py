@@ -1,7 +1,7 @@
 """The pre-signer: a process that keeps every card's OCSP answer signed and fresh, ahead of the questions.
 
 Two pipelines share one pool of sessions: changes of status go through the urgent lane as they come; renewals and new
-certificates fill the bulk lane behind them. While the token is away nothing is signed, withdrawn answers stay
+certificates fill the pre-signing lane behind them. While the token is away nothing is signed, withdrawn answers stay
 withdrawn, and it tries again by itself. Several signers divide the cards by their numbers; a lease keeps each share to
 one of them.
 """
@@ -9,23 +9,28 @@ one of them.
 from __future__ import annotations
 
 import argparse
-import socket
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import trio
 
+from engine.authority.back_off import BackOff
+from engine.authority.observed import observe_pool
 from engine.authority.ocsp_responders import OcspResponderCertificate, ocsp_responders, responder_in_charge
+from engine.authority.pool_control import DRAINED
 from engine.authority.role_certificates import prove_key
 from engine.authority.signing import open_pool, open_token_again
 from engine.errors import (
     HomeUnusable,
     SealmintError,
     SignerFailed,
+    StoreError,
     TokenError,
     the_sealmint_error,
 )
+from engine.metrics.catalogue import PRE_SIGNED
 from engine.pkcs11.lanes import Lane
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
@@ -37,11 +42,14 @@ from engine.store.leases import Lease, give_back, take_lease
 LEASE_SECONDS = 60
 """How long another host waits for one that died; on the same host a restart goes on at once. A guess."""
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
-"""Between attempts while the token is away: twice as long each time. A guess."""
+WORKED_SECONDS = 30.0
+"""An attempt that lasted so long had worked: the next pause is the first again. A guess."""
+
+TELL_SECONDS = 60.0
+"""Between two lines of the log while the token is away. A guess: sixty an hour."""
 
 WATCH_SECONDS = 1.0
-"""Between two looks whether another signer has nothing left. A guess: a person waits for it."""
+"""Between two looks whether another signer has nothing left, or a drain is over. A guess: a person waits for it."""
 
 RESPONDER_CHECK_SECONDS = 60
 """Between two looks whether another responder certificate has taken over. A guess: that is planned weeks ahead."""
@@ -55,8 +63,8 @@ async def serve(service: Service) -> None:
         PoolExhausted: the process is to be replaced.
         SealmintError: with `--once` whatever else kept it from signing.
     """
-    pin = service.pin()
-    pause = FIRST_PAUSE_SECONDS
+    pin = await service.pin()
+    back_off, told_at = BackOff(), -math.inf
     while not service.stop.is_set():
         began = trio.current_time()
         try:
@@ -66,11 +74,12 @@ async def serve(service: Service) -> None:
             error = the_sealmint_error(raised)
             if service.arguments.once or isinstance(error, SignerFailed):
                 raise
-            if trio.current_time() - began > LONGEST_PAUSE_SECONDS:  # it had worked
-                pause = FIRST_PAUSE_SECONDS
-            service.log.error("signing-failed", message=str(error), retry_in=pause)
-            await service.pause(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            if trio.current_time() - began > WORKED_SECONDS:
+                back_off.end()
+            if back_off.attempts == 0 or trio.current_time() - told_at > TELL_SECONDS:
+                service.log.error("signing-failed", error=type(error).__name__, message=str(error))
+                told_at = trio.current_time()
+            await service.pause(back_off.next())
 
 
 async def _sign_under_lease(service: Service, pin: Pin) -> bool:
@@ -144,14 +153,24 @@ async def _sign(
         algorithm = service.context.authority.issuer.algorithm
 
         async def sign(messages: Sequence[bytes], lane: Lane) -> list[bytes | TokenError]:
+            await _while_drained(service, ended)
             return await pool.sign_many(messages, key=key, algorithm=algorithm, lane=lane)
 
         once = service.arguments.once
         if not once:
             service.log.info("signing", share=service.arguments.share, sessions=sessions)
-        async with trio.open_nursery() as nursery:
-            for pipeline in (UrgentAnswerPipeline, AnswerPipeline):
-                nursery.start_soon(pipeline(work, sign, ended, once=once).run)
+        with observe_pool(service.control, pool, service.context):
+            async with trio.open_nursery() as nursery:
+                for pipeline in (UrgentAnswerPipeline, AnswerPipeline):
+                    stored = service.metrics.counter(PRE_SIGNED, lane=pipeline.lane.label).add
+                    nursery.start_soon(pipeline(work, sign, ended, once=once, stored=stored).run)
+
+
+async def _while_drained(service: Service, ended: trio.Event) -> None:
+    """Keep the pool, which a drain has emptied, instead of opening another in its place again and again."""
+    while DRAINED in service.control.orders and not ended.is_set():
+        with trio.move_on_after(WATCH_SECONDS):
+            await ended.wait()
 
 
 async def _until_stopped(service: Service, _: Lease, __: OcspResponderCertificate, ended: trio.Event) -> None:
@@ -186,14 +205,15 @@ def _name(service: Service) -> str:
 def _take(service: Service) -> Lease | None:
     now = service.context.clock.now()
     # The same for every process of this home, of which a lock lets in one: a restart need not wait for a lease.
-    holder = f"{socket.gethostname()}:{service.context.home.path}"
+    holder = service.context.home.holder
     with service.context.store.write() as connection:
         until = now + timedelta(seconds=LEASE_SECONDS)
         return take_lease(connection, _name(service), holder=holder, now=now, until=until)
 
 
 def _give_back(service: Service, lease: Lease) -> None:
-    with service.context.store.write() as connection:
+    # Where the record is away the lease ends by itself, and what ended the signing, such as a wrong PIN, is told.
+    with suppress(StoreError), service.context.store.write() as connection:
         give_back(connection, lease, service.context.clock.now())
 
 

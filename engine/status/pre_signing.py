@@ -19,6 +19,7 @@ from engine.audit.log import append_record
 from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OcspResponderCertificate
 from engine.errors import SealmintError, SignatureInvalid, TokenError
+from engine.fault_points import fault_point
 from engine.status.answer_layout import AnswerLayout
 from engine.status.card_record import AnswerHead, CertificateStanding, pack_answer, record_of
 from engine.status.parties import layout_of
@@ -229,6 +230,7 @@ class PreSigning:
                     "digests_sha256": hashlib.sha256(digests).hexdigest(),
                 },
             )
+        fault_point("ocsp.reserved")
         return batch_id
 
     def complete(self, batch: AnswerBatch, outcomes: Sequence[bytes | TokenError]) -> int:
@@ -246,6 +248,7 @@ class PreSigning:
             SignatureInvalid: a signature does not verify; the others are stored.
             StoreError: the store refused; nothing was stored.
         """
+        fault_point("ocsp.signed")
         signed: list[tuple[NewAnswer, int]] = []
         failure: SealmintError | None = None
         for answer, outcome in zip(batch.answers, outcomes, strict=True):
@@ -262,6 +265,7 @@ class PreSigning:
             stored = store_answers(connection, batch.batch_id, signed, self._context.clock.now())
             if batch.read_until is not None and failure is None:
                 move_reader(connection, self._reader, batch.read_until)
+        fault_point("ocsp.stored")
         if failure is not None:
             raise failure
         return stored

@@ -7,7 +7,7 @@ key is made in the token; the CA certifies it as it did the first one (RFC 6960 
 from __future__ import annotations
 
 import os
-import socket
+from contextlib import suppress
 from datetime import timedelta
 
 import trio
@@ -19,7 +19,7 @@ from engine.authority.authority_issuance import AuthorityIssuance
 from engine.authority.context import AuthorityContext
 from engine.authority.ocsp_responders import OCSP_ROLE, ocsp_responders, responder_in_charge
 from engine.authority.signing import open_token_again
-from engine.errors import KeyMismatch, LeaseLost, PinIncorrect, SealmintError, the_sealmint_error
+from engine.errors import KeyMismatch, LeaseLost, PinIncorrect, SealmintError, StoreError, the_sealmint_error
 from engine.pkcs11.keys import KeyReference, KeyType, generate_key_pair, public_key_info
 from engine.pkcs11.pin import Pin
 from engine.pkcs11.token import Token
@@ -106,7 +106,7 @@ async def _renew(context: AuthorityContext, token: Token, pin: Pin) -> str:
 def _take(context: AuthorityContext) -> Lease:
     """Two at once would make two keys of one name."""
     now = context.clock.now()
-    holder = f"{socket.gethostname()}:{os.getpid()}"
+    holder = f"{context.home.holder}:{os.getpid()}"
     with context.store.write() as connection:
         lease = take_lease(connection, LEASE_NAME, holder=holder, now=now, until=now + LEASE_TIME)
     if lease is None:
@@ -115,7 +115,8 @@ def _take(context: AuthorityContext) -> Lease:
 
 
 def _give_back(context: AuthorityContext, lease: Lease) -> None:
-    with context.store.write() as connection:
+    # Where the record is away the lease ends by itself, and what ended the renewal, such as a wrong PIN, is told.
+    with suppress(StoreError), context.store.write() as connection:
         give_back(connection, lease, context.clock.now())
 
 

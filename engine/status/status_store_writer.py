@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import lmdb
 
 from engine.errors import HomeUnusable, StoreError
+from engine.fault_points import fault_point
 from engine.status.card_record import CardRecord, pack
 from engine.status.mapped_memory import MappedFile
 from engine.status.status_store import (
@@ -96,6 +97,15 @@ class StatusWriter:
     def freshness(self) -> Freshness:
         """Return how far the store has come; zeros in a new one."""
         return Freshness(*PROGRESS_FORM.unpack(self._meta_value(PROGRESS) or bytes(PROGRESS_FORM.size)))
+
+    def octets(self) -> tuple[int, int]:
+        """Return what is in use of the store, and the most it may grow to.
+
+        In use counts as what was ever: LMDB gives pages that it freed to later writes, not back.
+        """
+        info = self._environment.info()
+        page: int = self._environment.stat()["psize"]
+        return (info["last_pgno"] + 1) * page, info["map_size"]
 
     def write(
         self, records: Iterable[tuple[int, CardRecord]], progress: Freshness, parties: bytes | None = None
@@ -188,6 +198,8 @@ class StatusWriter:
             self._environment.reader_check()  # slots of readers that were killed
             with self._environment.begin(write=True) as transaction:
                 yield transaction
+                fault_point("status-store.before-commit")
+            fault_point("status-store.committed")
         except lmdb.Error as error:
             raise self._failed(error) from error
 

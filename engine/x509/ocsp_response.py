@@ -47,6 +47,11 @@ class ResponseStatus(IntEnum):
     SIG_REQUIRED = 5
     UNAUTHORIZED = 6
 
+    @property
+    def label(self) -> str:
+        """The name in metrics."""
+        return self.name.lower().replace("_", "-")
+
 
 def error_response(status: ResponseStatus) -> bytes:
     """An OCSPResponse that says why there is no answer; it has no responseBytes and no signature."""

@@ -1,6 +1,7 @@
 """The process of the feed's front, started by `sealmint feed serve`.
 
     python -P -m responders.feed_front.process --socket FD --publisher PATH --certificate FILE --key FILE --admitted DIR
+                                               --control DIR
 
 It gets what it needs and nothing else: no home, no configuration. It says `ready` on standard output when it accepts
 connections. When another reader is admitted, or one dismissed, it ends, and its successor knows; so an open connection
@@ -18,15 +19,22 @@ from pathlib import Path
 import trio
 from hypercorn.config import Config
 
+from engine.control.server import ControlServer, controlled
 from engine.feed.question import MOST_WAIT_SECONDS
+from engine.json_log import json_log
+from engine.metrics.process import count_log_lines
+from engine.metrics.registry import Metrics
 from engine.process_hardening import forbid_cores
 from engine.status.service import stopped_from_outside
+from engine.unix_sockets import connect_unix
 from responders.feed_exchange import ask
 from responders.feed_front.app import ANSWER_SECONDS, make_app
 from responders.front_process import run_front
 from responders.pinned_tls import PinningContext, admitted_certificates
-from responders.unix_sockets import connect_unix
+from responders.web_durations import count_requests
 from responders.web_server import serve_web
+
+NAME = "feed-front"
 
 LOOK_SECONDS = 0.5
 """Between two looks at who is admitted: so long a dismissed reader may go on. A guess."""
@@ -77,15 +85,23 @@ class FeedSettings(Config):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Serve until told to stop, or until other readers are admitted.
+    """Have a control socket, and serve until told to stop or until other readers are admitted.
 
     Raises:
         ConfigurationInvalid: the server's certificate or key cannot be used.
     """
+    metrics = Metrics()
+    log = json_log(NAME, counted=count_log_lines(metrics))
+    async with controlled(ControlServer(options.control, NAME, metrics, log)):
+        await _serve(options, metrics)
+
+
+async def _serve(options: argparse.Namespace, metrics: Metrics) -> None:
     admitted = admitted_certificates(options.admitted)
     context = PinningContext.made(options.certificate, options.key, admitted)
     async with stopped_from_outside() as stop, trio.open_nursery() as nursery:
         app = make_app(partial(ask, options.publisher), stop)
+        count_requests(app, metrics)
         settings = FeedSettings(context, options.socket)
         watching = await nursery.start(_watch, options.admitted, admitted, stop)
         await _wait_for_publisher(options.publisher, stop)
@@ -130,7 +146,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(MOST_DESCRIPTORS, hard), hard))
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", type=int, required=True)
-    for name in ("publisher", "certificate", "key", "admitted"):
+    for name in ("publisher", "certificate", "key", "admitted", "control"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     run_front(serve, parser.parse_args())
 

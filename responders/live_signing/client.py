@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 import trio
 
 from engine.config import OcspSection
+from engine.metrics.catalogue import LIVE_CLIENT_TRY_LATER, LIVE_CONNECTED, LIVE_PENDING
+from engine.metrics.registry import Metrics
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.live_signing.frames import MAX_RESPONSE_OCTETS, NUMBERS, Frames
+from responders.live_signing.frames import MAX_RESPONSE_OCTETS, NO_ROOM, NUMBERS, Frames
 from responders.live_signing.streams import open_stream
 
 TRY_LATER = error_response(ResponseStatus.TRY_LATER)
@@ -17,6 +19,10 @@ TRY_LATER = error_response(ResponseStatus.TRY_LATER)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to connect, doubling from the first to the longest. A guess: a restarted signer is found
 soon, and one that is away costs nothing to speak of."""
+
+ROOM_REGAINED = 1 / 16
+"""How much more than the signer last had room for is tried, for each answer of its. A guess: for sixteen answers one
+request goes to find out that there still is no more; where there is more, it is taken up within seconds."""
 
 
 class _Waiting:
@@ -33,11 +39,23 @@ class LiveSigner:
 
     Args:
         settings: where it is, how many may wait, and how long.
+        metrics: of the process.
     """
 
-    def __init__(self, settings: OcspSection) -> None:
+    def __init__(self, settings: OcspSection, metrics: Metrics) -> None:
         self._settings = settings
+        self._away, self._full, self._timeout = (
+            metrics.counter(LIVE_CLIENT_TRY_LATER, reason=reason) for reason in ("away", "full", "timeout")
+        )
+        connected, pending = metrics.gauge(LIVE_CONNECTED), metrics.gauge(LIVE_PENDING)
+
+        def look() -> None:
+            connected.set(self.is_connected)
+            pending.set(len(self._waiting))
+
+        metrics.before_reading(look)
         self._most_waiting = settings.live_waiting
+        self._room: float = settings.live_waiting
         self._waiting: dict[int, _Waiting] = {}
         self._next_number = 0
         self._frames: Frames | None = None
@@ -53,10 +71,13 @@ class LiveSigner:
         """Return the OCSPResponse to a request.
 
         It is tryLater at once when the signer is away or as many wait already as may, and after `[ocsp].live_timeout`
-        when no answer came. Cancelled, it forgets the request; the signer may sign all the same.
+        when no answer came. How many may wait is `[ocsp].live_waiting`, or what the signer last had room for besides
+        what other processes ask: a refusal that is known beforehand needs no way there and back. Cancelled, it forgets
+        the request; the signer may sign all the same.
         """
         frames = self._frames
-        if frames is None or len(self._waiting) >= self._most_waiting:
+        if frames is None or len(self._waiting) >= self._room:
+            (self._away if frames is None else self._full).add()
             return TRY_LATER
         number = self._next_number
         self._next_number = (number + 1) % NUMBERS
@@ -66,6 +87,7 @@ class LiveSigner:
                 await frames.send(number, request)
                 await waiting.came.wait()
             if patience.cancelled_caught:
+                self._timeout.add()
                 # The signer itself gives up sooner than that and says so: this connection leads nowhere.
                 waiting.connection.cancel()
         finally:
@@ -105,7 +127,7 @@ class LiveSigner:
             with connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(frames.write)
-                    self._frames, self._connection = frames, connection
+                    self._frames, self._connection, self._room = frames, connection, self._most_waiting
                     self.attempted.set()
                     while (frame := await frames.receive()) is not None:
                         received = True
@@ -123,17 +145,25 @@ class LiveSigner:
 
     def _settle(self, number: int, response: bytes) -> None:
         waiting = self._waiting.get(number)
+        if response == NO_ROOM:
+            self._room = max(1, len(self._waiting) - 1)
+            response = TRY_LATER
+        else:
+            self._room = min(self._most_waiting, self._room + ROOM_REGAINED)
         if waiting is not None:  # else whoever asked is gone
             waiting.response = response
             waiting.came.set()
 
 
 @asynccontextmanager
-async def open_live_signer(settings: OcspSection) -> AsyncIterator[LiveSigner | None]:
+async def open_live_signer(
+    settings: OcspSection, metrics: Metrics | None = None
+) -> AsyncIterator[LiveSigner | None]:
     """Keep a connection to the live signer while the block runs.
 
     Args:
         settings: `[ocsp]`.
+        metrics: of the process; None = what is counted is for nobody.
 
     Yields:
         The live signer, after the first attempt to reach it; None where none is configured.
@@ -144,7 +174,7 @@ async def open_live_signer(settings: OcspSection) -> AsyncIterator[LiveSigner | 
     if settings.live_signer is None:
         yield None
         return
-    signer = LiveSigner(settings)
+    signer = LiveSigner(settings, metrics or Metrics())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(signer.run)
         await signer.attempted.wait()

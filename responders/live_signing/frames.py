@@ -1,7 +1,8 @@
 """Frames on a stream: request number and length, four octets each (big-endian), then that many octets.
 
 A request is an OCSPRequest, its answer, with the same number, an OCSPResponse; both DER. Answers come in any order, so
-many requests can be on their way at once.
+many requests can be on their way at once. An answer of no octets is a tryLater for want of room: whoever gets it knows
+how many of its own may be on their way.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import trio
 
 MAX_RESPONSE_OCTETS = 65_536
 """A guess: four times the largest request, of which an answer repeats the CertIDs."""
+
+NO_ROOM = b""
+"""The answer to a request for which there is no room."""
 
 NUMBERS = 1 << 32
 _HEAD = Struct(">II")

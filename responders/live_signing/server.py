@@ -7,8 +7,8 @@ own signature is there, whatever order they were asked in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
-import structlog
 import trio
 
 from engine.audit.digest_journal import DigestJournal
@@ -21,9 +21,12 @@ from engine.errors import (
     StoreError,
     TokenError,
 )
+from engine.json_log import Log, bound, request_name
+from engine.metrics.registry import Metrics
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.live_signing.frames import Frames
+from responders.live_signing.frames import NO_ROOM, Frames
 from responders.live_signing.live_answers import LiveAnswers, ToSign
+from responders.live_signing.live_counts import LiveCounts, WhyLater
 from responders.live_signing.signing_queue import SigningQueue, Waiting
 from responders.ocsp_request import MAX_REQUEST_OCTETS
 
@@ -47,6 +50,7 @@ class LiveSigningServer:
         journal: tells whether anything may be signed.
         settings: `[ocsp]`.
         log: told what went wrong.
+        metrics: of the process; None = what is counted is for nobody.
 
     Attributes:
         ended: the error with which the pool ended, once it has: the process must go.
@@ -59,7 +63,8 @@ class LiveSigningServer:
         queue: SigningQueue,
         journal: DigestJournal,
         settings: OcspSection,
-        log: structlog.typing.FilteringBoundLogger,
+        log: Log,
+        metrics: Metrics | None = None,
     ) -> None:
         self.ended: TokenError | None = None
         self.stopping = trio.Event()
@@ -69,6 +74,7 @@ class LiveSigningServer:
         self._patience = settings.live_timeout * SHARE_OF_TIMEOUT
         self._readings: set[trio.CancelScope] = set()
         self._log = log
+        self._counts = LiveCounts(metrics or Metrics(), queue)
 
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until `stopping` is set; then take nothing new, and answer what was asked.
@@ -126,47 +132,74 @@ class LiveSigningServer:
     async def _read(self, frames: Frames, signing: trio.Nursery) -> None:
         while (frame := await frames.receive()) is not None:
             number, request = frame
+            began = perf_counter()
+            if self._queue.is_full:
+                self._refuse(began)
+                await frames.send(number, NO_ROOM)
+                continue
             begun = self._begin(request)
             if isinstance(begun, Waiting):
-                signing.start_soon(self._finish, frames, number, begun)
+                signing.start_soon(self._finish, frames, number, request, begun, began)
             else:
+                self._counts.answered(begun, began)
                 await frames.send(number, _ERRORS[begun])
 
+    def _refuse(self, began: float) -> None:
+        self._counts.refused(began)
+        self._counts.answered(self._counts.later(WhyLater.FULL), began)
+
     def _begin(self, request: bytes) -> Waiting | ResponseStatus:
-        if self._queue.is_full or not self._journal.can_sign:
-            return ResponseStatus.TRY_LATER
+        if not self._journal.can_sign:
+            return self._counts.later(WhyLater.JOURNAL)
         prepared = self._answers.prepare(request)
-        return self._queue.put(prepared) if isinstance(prepared, ToSign) else prepared
+        if isinstance(prepared, ToSign):
+            return self._queue.put(prepared)
+        return self._counts.later(WhyLater.STATUS) if prepared is ResponseStatus.TRY_LATER else prepared
 
-    async def _finish(self, frames: Frames, number: int, waiting: Waiting) -> None:
-        response = _ERRORS[ResponseStatus.TRY_LATER]
+    async def _finish(
+        self, frames: Frames, number: int, request: bytes, waiting: Waiting, began: float
+    ) -> None:
+        signed: bytes | ResponseStatus | None = None
         with trio.move_on_after(self._patience):
-            response = await self._signed(waiting)
-        await frames.send(number, response)
+            signed = await self._signed(request, waiting, began)
+        if signed is None:
+            signed = self._counts.later(WhyLater.LATE)
+        if isinstance(signed, ResponseStatus):
+            self._counts.answered(signed, began)
+            await frames.send(number, _ERRORS[signed])
+        else:
+            self._counts.answered(ResponseStatus.SUCCESSFUL, began)
+            await frames.send(number, signed)
 
-    async def _signed(self, waiting: Waiting) -> bytes:
+    async def _signed(self, request: bytes, waiting: Waiting, began: float) -> bytes | ResponseStatus:
         try:
             response = waiting.to_sign.signed(await self._queue.signature(waiting))
-        except (Overloaded, SignerUnavailable):  # the token is away, which the pool tells by its own means
-            return _ERRORS[ResponseStatus.TRY_LATER]
+        except Overloaded:  # the lane of the pool
+            self._counts.refused(began)
+            return self._counts.later(WhyLater.FULL)
+        except SignerUnavailable:  # the token is away, which the pool tells by its own means
+            return self._counts.later(WhyLater.TOKEN)
         except TokenError as error:
-            self._token_refused(error)
-            return _ERRORS[ResponseStatus.TRY_LATER]
+            self._token_refused(request, error)
+            return self._counts.later(WhyLater.TOKEN)
         except StoreError as error:  # the journal
-            self._not_signed(error)
-            return _ERRORS[ResponseStatus.TRY_LATER]
+            self._not_signed(request, error)
+            return self._counts.later(WhyLater.JOURNAL)
         except SignatureInvalid as error:
-            self._not_signed(error)
-            return _ERRORS[ResponseStatus.INTERNAL_ERROR]
+            self._not_signed(request, error)
+            return ResponseStatus.INTERNAL_ERROR
         # A withdrawal does not wait for a slow token: what it overtook does not go out.
-        return response if self._answers.still_holds(waiting.to_sign) else _ERRORS[ResponseStatus.TRY_LATER]
+        return (
+            response if self._answers.still_holds(waiting.to_sign) else self._counts.later(WhyLater.OVERTAKEN)
+        )
 
-    def _not_signed(self, error: SealmintError) -> None:
-        self._log.error("not-signed", error=type(error).__name__, message=str(error))
+    def _not_signed(self, request: bytes, error: SealmintError) -> None:
+        with bound(request=request_name(request)):
+            self._log.error("not-signed", error=type(error).__name__, message=str(error))
 
-    def _token_refused(self, error: TokenError) -> None:
+    def _token_refused(self, request: bytes, error: TokenError) -> None:
         if self._queue.ended is None:
-            self._not_signed(error)
+            self._not_signed(request, error)
         else:
             self.end(self._queue.ended)
 

@@ -28,11 +28,17 @@ one 1,570; at 10 ms a call 0.96 of what the sessions can do, one by one 0.82 (on
 _BATCHES_PER_SESSION = 2
 """One in the session, one before it, so that it goes on without a hop through this queue."""
 
+_LOOK_SECONDS = 1.0
+"""Between two looks whether the pool has become larger. A guess: a person asked for it."""
+
 
 class Signing(Protocol):
     """What a `SessionPool` does, as far as it is needed here."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """How many sessions it should have."""
+        ...
 
     @property
     def ended(self) -> TokenError | None:
@@ -40,9 +46,19 @@ class Signing(Protocol):
         ...
 
     async def sign_many(
-        self, messages: Sequence[bytes], *, key: KeyReference, algorithm: SignatureAlgorithm, lane: Lane
+        self,
+        messages: Sequence[bytes],
+        *,
+        key: KeyReference,
+        algorithm: SignatureAlgorithm,
+        lane: Lane,
+        waiting_since: float | None,
     ) -> list[bytes | TokenError]:
         """Sign messages; one outcome each."""
+        ...
+
+    def most_waiting(self, lane: Lane) -> int:
+        """How many messages are signed while those who asked for them wait."""
         ...
 
 
@@ -51,6 +67,7 @@ class Waiting:
 
     def __init__(self, to_sign: ToSign) -> None:
         self.to_sign = to_sign
+        self.since = trio.current_time()
         self.came = trio.Event()
         self.outcome: bytes | SealmintError = PoolClosed("the live signer is stopping")
 
@@ -66,7 +83,11 @@ class SigningQueue:
     Args:
         pool: opened with chunks of at least `BATCH` messages.
         journal: accounts for what is handed over.
-        most_waiting: messages that may be on their way; more are refused.
+        most_waiting: messages that may be on their way at most; more are refused, and so are more than the pool signs
+            while those who asked wait.
+
+    Attributes:
+        on_their_way: messages that were put and have no signature yet.
     """
 
     def __init__(self, pool: Signing, journal: DigestJournal, most_waiting: int) -> None:
@@ -74,7 +95,7 @@ class SigningQueue:
         self._journal = journal
         self._most_waiting = most_waiting
         self._waiting: deque[Waiting] = deque()
-        self._on_their_way = 0
+        self.on_their_way = 0
         self._arrived = trio.lowlevel.ParkingLot()
 
     @property
@@ -83,9 +104,14 @@ class SigningQueue:
         return self._pool.ended
 
     @property
+    def most_waiting(self) -> int:
+        """How many messages may be on their way now."""
+        return min(self._most_waiting, self._pool.size + self._pool.most_waiting(Lane.LIVE))
+
+    @property
     def is_full(self) -> bool:
         """Whether one more message would be refused."""
-        return self._on_their_way >= self._most_waiting
+        return self.on_their_way >= self.most_waiting
 
     def put(self, to_sign: ToSign) -> Waiting:
         """Queue a message; `signature` must follow.
@@ -94,9 +120,9 @@ class SigningQueue:
             Overloaded: too many are on their way.
         """
         if self.is_full:
-            raise Overloaded("too many live answers wait", rule=f"at most {self._most_waiting}")
+            raise Overloaded("too many live answers wait", rule=f"at most {self.most_waiting}")
         waiting = Waiting(to_sign)
-        self._on_their_way += 1
+        self.on_their_way += 1
         self._waiting.append(waiting)
         self._arrived.unpark()
         return waiting
@@ -117,16 +143,20 @@ class SigningQueue:
                 self._waiting.remove(waiting)
             raise
         finally:
-            self._on_their_way -= 1
+            self.on_their_way -= 1
         if isinstance(waiting.outcome, SealmintError):
             raise waiting.outcome
         return waiting.outcome
 
     async def run(self) -> None:
         """Hand messages over to the pool until cancelled."""
+        handing_over = 0
         async with trio.open_nursery() as nursery:
-            for _ in range(_BATCHES_PER_SESSION * self._pool.size):
-                nursery.start_soon(self._hand_over)
+            while True:
+                for _ in range(handing_over, _BATCHES_PER_SESSION * self._pool.size):
+                    nursery.start_soon(self._hand_over)
+                    handing_over += 1
+                await trio.sleep(_LOOK_SECONDS)
 
     async def _hand_over(self) -> None:
         while True:
@@ -141,7 +171,9 @@ class SigningQueue:
         messages = [one.to_sign.tbs for one in batch]
         try:
             self._journal.add([hashlib.new(algorithm.hash_name, message).digest() for message in messages])
-            return await self._pool.sign_many(messages, key=key, algorithm=algorithm, lane=Lane.URGENT)
+            return await self._pool.sign_many(
+                messages, key=key, algorithm=algorithm, lane=Lane.LIVE, waiting_since=batch[0].since
+            )
         except (Overloaded, StoreError, TokenError) as error:
             return [error] * len(batch)
 

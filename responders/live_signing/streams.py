@@ -11,7 +11,7 @@ import trio
 
 from engine.config import OcspSection
 from engine.errors import ConfigurationInvalid
-from responders.unix_sockets import connect_unix, listen_unix
+from engine.unix_sockets import connect_unix, listen_unix
 
 _SCHEME = "tls"
 LISTEN_BACKLOG = 64

@@ -25,6 +25,7 @@ import pytest
 
 from engine.cli import main
 from tests.hsm_shim import HsmShim, build
+from tests.processes import children_of, command_line
 from tests.softhsm import SOFTHSM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,7 @@ def run_here(*arguments: object) -> Answer:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with (
         patch.object(sys, "argv", ["sealmint", *map(str, arguments)]),
-        patch.object(main, "forbid_cores"),  # this process keeps what it has
+        patch.object(main, "harden"),  # this process keeps what it has
         redirect_stdout(out),
         redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
@@ -196,21 +197,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] |
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     """The worker processes of a supervisor."""
-    found = []
-    for tasks in Path(f"/proc/{process.pid}/task").glob("*/children"):
-        try:
-            children = [int(child) for child in tasks.read_text().split()]
-        except OSError:  # the thread or the process has just ended
-            continue
-        found += [child for child in children if b"engine.issuance.worker" in command_line(child)]
-    return sorted(found)
-
-
-def command_line(process: int) -> bytes:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    return [child for child in children_of(process.pid) if b"engine.issuance.worker" in command_line(child)]
 
 
 def kill(process: int) -> bool:

@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from rich.cells import cell_len
 from rich.console import Console
 from typer.main import get_command
 
-from engine.cli.main import app
+from engine.cli.main import COMMANDS, command_line
 from engine.cli.output import table
 from tests.cli.prepared_home import CERTIFICATES, COMPANIES, PreparedHome, copy_of, run_command, run_here
 
@@ -43,7 +42,7 @@ def test_every_command_and_every_option_has_a_help_text() -> None:
             found += missing(sub, f"{name} {word}")
         return found
 
-    assert missing(get_command(app), "sealmint") == []
+    assert missing(get_command(command_line()), "sealmint") == []
 
 
 def test_every_command_takes_json() -> None:
@@ -51,7 +50,7 @@ def test_every_command_takes_json() -> None:
         subs = getattr(command, "commands", None)
         return [command] if not subs else [leaf for sub in subs.values() for leaf in leaves(sub)]
 
-    commands = leaves(get_command(app))
+    commands = leaves(get_command(command_line()))
     assert len(commands) >= 17
     for command in commands:
         assert "--json" in [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]  # the same
@@ -61,7 +60,24 @@ def test_a_newcomer_is_told_where_to_begin() -> None:
     said = text("--help")
     for word in ("init", "card-centre", "run plan", "run start", "cert export"):
         assert word in said
-    assert isinstance(app, typer.Typer)
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "status"], ["init"], ["feed", "serve"], ["feed", "pull"], ["serve"]]
+)
+def test_what_is_called_alone_is_what_is_there_with_all(words: list[str]) -> None:
+    def found(command: object) -> list[str]:
+        for word in words:
+            command = command.commands[word]  # type: ignore[attr-defined]  # a group
+        return [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]  # a command
+
+    alone = get_command(command_line(words))
+    assert list(alone.commands) == words[:1]  # type: ignore[attr-defined]  # a group
+    assert found(alone) == found(get_command(command_line()))
+
+
+def test_a_name_that_is_no_command_brings_in_all() -> None:
+    assert set(get_command(command_line(["--help"])).commands) >= {*COMMANDS, "serve"}  # type: ignore[attr-defined]  # a group
 
 
 def test_chinese_names_stay_aligned() -> None:
@@ -82,13 +98,15 @@ def test_chinese_names_stay_aligned() -> None:
     assert "[/x] :key:" in lines[3]
 
 
-def test_a_certificate_by_serial_and_by_number(issued: PreparedHome) -> None:
+def test_a_certificate_by_serial_number_and_name(issued: PreparedHome) -> None:
     ((number, name),) = issued.query("SELECT identifier, name FROM entity ORDER BY id LIMIT 1")
     found = issued.look("cert", "show", number).json["certificates"]
     assert {certificate["usage"] for certificate in found} == {"signature", "encryption"}
     assert {certificate["identifier"] for certificate in found} == {number}
     serial = found[0]["serial"]
     assert issued.look("cert", "show", serial.lower()).json["certificates"] == found[:1]
+    assert issued.look("cert", "show", name).json["certificates"] == found
+    assert "no such certificate" in issued.look("cert", "show", name[:-1], code=3).error["message"]
     said = text("cert", "show", serial, "--home", issued.path)
     assert name in said
     assert "BEGIN CERTIFICATE" in said

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from engine.cli.main import app
+from engine.cli.main import command_line
 
 
 def check_command(words: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ def check_names(words: Sequence[str]) -> None:
 
 
 def _command(words: Sequence[str]) -> tuple[Any, list[str]]:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(command_line())
     rest = list(words)
     while hasattr(command, "commands"):
         command = command.commands[rest.pop(0)]

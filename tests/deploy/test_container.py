@@ -178,13 +178,21 @@ def test_the_accounts_of_the_image_are_those_of_the_hosts() -> None:
 
 def test_the_lock_for_running_is_what_the_package_asks_for() -> None:
     """By the metadata of what is installed here, which is the whole lock."""
-    wanted, needed = declared(), set[str]()
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(text) for text in project["dependencies"]]
+    needed, seen = set[str](), set[tuple[str, frozenset[str]]]()
     while wanted:
-        needed.update(wanted)
-        parsed = [Requirement(text) for name in wanted for text in requires(name) or []]
-        chosen = [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
-        wanted = [
-            name for name in {one.name.lower().replace("_", "-") for one in chosen} if name not in needed
+        one = wanted.pop()
+        name, extras = one.name.lower().replace("_", "-"), frozenset(one.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        needed.add(name)
+        asked = [Requirement(text) for text in requires(name) or []]
+        wanted += [
+            one
+            for one in asked
+            if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in {"", *extras})
         ]
     locked = set(re.findall(r"^([a-z0-9.-]+)==", part_for(declared()), re.MULTILINE))
     assert locked == needed

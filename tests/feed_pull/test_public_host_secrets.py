@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.prepared_home import ROOT, PreparedHome, command, copy_of, environment
 from tests.feed_pull.two_homes import PublicHome, admitted, feed_of
+from tests.processes import children_of, open_files, opened_as
 
 _MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) r")
 _O_ACCMODE = 0o3
@@ -61,14 +62,6 @@ def memory_of(pid: int) -> Iterator[bytes]:
                     break  # a guard page
 
 
-def children_of(pid: int) -> list[int]:
-    return [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-
-
 @pytest.mark.cps("2.6.3")
 @pytest.mark.cps("6.7")
 def test_no_secret_of_the_ca_is_on_the_public_host(home: PreparedHome, tmp_path: Path) -> None:
@@ -116,12 +109,11 @@ def look_into(pid: int, secrets: dict[str, bytes], home: PreparedHome, public: P
     pieces = [told, *memory_of(pid)]
     found = {name for name, secret in secrets.items() if any(secret in piece for piece in pieces)}
     assert found == set(), (process / "cmdline").read_bytes()
-    for link in (process / "fd").iterdir():
-        target = str(link.readlink())
+    for descriptor, target in open_files(pid).items():
         assert not target.startswith(str(home.path))
         if target.startswith(str(public.path / "repository")) and pid not in writers_of(public):
-            flags = (process / "fdinfo" / link.name).read_text().split("flags:")[1].split()[0]
-            assert int(flags, 8) & _O_ACCMODE == os.O_RDONLY, target
+            flags = opened_as(pid, descriptor)
+            assert flags is None or flags & _O_ACCMODE == os.O_RDONLY, target
 
 
 def writers_of(public: PublicHome) -> set[int]:

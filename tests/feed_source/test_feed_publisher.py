@@ -15,12 +15,12 @@ from engine.feed.piece import MOST_PIECE_OCTETS, PieceKind
 from engine.feed.publisher_answers import FeedAnswers
 from engine.feed.question import Question
 from engine.feed.refusals import DigestUnknown, PositionUnknown
+from engine.json_log import Log
 from engine.pkcs11.session_pool import PoolExhausted, SessionPool
-from engine.status.service import Log
+from engine.unix_sockets import connect_unix, listen_unix
 from responders import feed_publisher
 from responders.feed_exchange import MOST_QUESTION_OCTETS, Outcome, ask
 from responders.feed_publisher import FeedPublisher
-from responders.unix_sockets import connect_unix, listen_unix
 from tests.feed_source.source_home import question
 from tests.status.test_crl_publisher import Lines
 

@@ -29,6 +29,7 @@ from engine.feed.piece import PieceKind, Statement
 from tests.cli.prepared_home import ROOT, SAFETY_NET, PreparedHome, command, copy_of, environment, kill
 from tests.feed_source.source_home import checked, question
 from tests.issuance.signature_account import account_of
+from tests.processes import open_files
 
 DAY = timedelta(days=1)
 
@@ -239,7 +240,7 @@ def test_the_front_holds_no_secret_of_the_ca(served: Served, reader: Reader) -> 
     served.ask_until_answered(reader, PieceKind.STATUS_SNAPSHOT)
     process = Path("/proc") / str(served.pids("feed-front")[0])
     try:
-        files = {str(link.readlink()) for link in (process / "fd").iterdir()}
+        files = set(open_files(served.pids("feed-front")[0]).values())
         told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         mapped = (process / "maps").read_text()
     except PermissionError:

@@ -23,7 +23,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from engine.issuance.measurement import measurement_messages
 
-_JOURNALS = (("live-ocsp", "ocsp.live-signed", "live OCSP"), ("feed", "feed.signed", "feed"))
+_JOURNALS = (
+    ("live-ocsp", "ocsp.live-signed", "live OCSP"),
+    ("feed", "feed.signed", "feed"),
+    ("key-test", "token.key-tested", "key test"),
+)
 """Directory under the home's audit, event of the records over it, and what the signatures are."""
 
 

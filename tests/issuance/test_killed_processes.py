@@ -14,7 +14,6 @@ from tests.cli.prepared_home import (
     CERTIFICATES,
     SAFETY_NET,
     PreparedHome,
-    command_line,
     copy_of,
     kill,
     plan,
@@ -23,6 +22,7 @@ from tests.cli.prepared_home import (
     workers_of,
 )
 from tests.issuance.signature_account import assert_accounted_for
+from tests.processes import command_line
 
 SEED = 20261123
 MORE_COMPANIES = 150

@@ -184,16 +184,19 @@ def test_the_pin_is_seen_nowhere(home: PreparedHome) -> None:
 
 
 @pytest.mark.cps("4.5.6")
-def test_without_an_audit_record_nothing_is_issued(home: PreparedHome) -> None:
+def test_without_an_audit_record_nothing_is_issued_and_then_it_goes_on_by_itself(home: PreparedHome) -> None:
     home.change(
         "CREATE TRIGGER no_audit BEFORE INSERT ON audit_record WHEN NEW.event = 'unit.completed'"
         " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
     )
-    document = home.sealmint("run", "start", 1, "--workers", 1, code=20).json
-    assert document["state"] == "paused"
-    assert "audit record could not be written" in document["reason"]
-    assert issued(home) == 0
-    home.change("DROP TRIGGER no_audit")
-    assert home.sealmint("run", "start", 1).json["issued"] == CERTIFICATES
+    with home.start("run", "start", 1, "--workers", 1) as process:
+        waiting = "waiting for the record:%audit record could not be written%"
+        said = f"SELECT count(*) FROM run WHERE state_reason LIKE '{waiting}'"
+        assert wait_until(lambda: home.number(said) == 1, process)
+        assert home.state() == "running"
+        assert issued(home) == 0
+        home.change("DROP TRIGGER no_audit")
+        assert process.wait(SAFETY_NET) == 0
+    assert home.state() == "completed"
     account = assert_accounted_for(home.path, issued=CERTIFICATES)
     assert account.signed_again > 0

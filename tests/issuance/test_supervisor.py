@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 import trio
 from pydantic import SecretStr
 
+from engine.authority.back_off import BackOff
 from engine.clock import SystemClock
 from engine.issuance import supervisor
-from engine.issuance.supervisor import REPLACEMENTS_WITHOUT_PROGRESS, WorkReport, work_off
-from engine.issuance.worker_messages import Finished, Start
+from engine.issuance.supervisor import REPLACEMENTS_WITHOUT_PROGRESS, Progress, WorkReport, work_off
+from engine.issuance.worker_messages import Failed, Finished, Start, Waiting
 from engine.store.database import Store, open_store
 from tests.cli.prepared_home import SAFETY_NET, PreparedHome, wait_until
 
@@ -27,9 +29,15 @@ FINISHED = Finished(
     errors={},
 ).model_dump_json()
 
+_COMPLETE = (
+    "import sqlite3; c = sqlite3.connect('{}', timeout=60);"
+    " c.execute('UPDATE work_unit SET state = ?', ['completed']); c.commit()"
+)
 
-def failed(text: str, replace: str) -> str:
-    return f'{{"message":"failed","error":"TokenError","text":"{text}","replace":{replace}}}'
+
+def failed(text: str, *, passes: bool) -> str:
+    awaited = f"the token: {text}" if passes else None
+    return Failed(error="TokenError", text=text, awaited=awaited).model_dump_json()
 
 
 @pytest.fixture
@@ -47,9 +55,15 @@ async def supervise(
     *,
     workers: int = 1,
     stop: trio.Event | None = None,
+    progress: Progress = lambda _report: None,
 ) -> WorkReport:
-    """Work run 1 off with workers that are this shell program; `$told` is what they are told at first."""
-    monkeypatch.setattr(supervisor, "WORKER_COMMAND", ("sh", "-c", f"read -r told; {program}"))
+    """Work run 1 off with workers that are this shell program; `$told` is what they are told at first.
+
+    `finish` completes all units and says that the worker has finished.
+    """
+    complete = _COMPLETE.format(store.engine.url.database)
+    finish = f"finish() {{ {sys.executable} -c \"{complete}\"; echo '{FINISHED}'; }}"
+    monkeypatch.setattr(supervisor, "WORKER_COMMAND", ("sh", "-c", f"read -r told; {finish}; {program}"))
     start = Start(
         home="", run_id=1, holder="", sessions=1, workers=workers, draining=False, pin=SecretStr("secret")
     )
@@ -58,9 +72,9 @@ async def supervise(
             store,
             SystemClock(),
             start,
-            host="host",
+            holder="host",
             stop=trio.Event() if stop is None else stop,
-            progress=lambda _report: None,
+            progress=progress,
         )
 
 
@@ -77,12 +91,21 @@ async def test_a_worker_that_dies_again_and_again_ends_the_work(
     assert lost(home) == [("it died without a word",)] * report.replaced
 
 
+async def test_units_that_become_free_as_a_worker_leaves_are_taken_by_another(
+    home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when another home's lease runs out a moment after our worker found nothing to take."""
+    leave = f"[ -e {tmp_path}/second ] || {{ touch {tmp_path}/second; echo '{FINISHED}'; exit; }}"
+    report = await supervise(store, monkeypatch, f"{leave}; finish")
+    assert (report.error, report.replaced, len(report.workers)) == (None, 0, 2)
+
+
 async def test_progress_between_deaths_is_a_reason_to_go_on(
     home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Each worker completes a unit and dies; the tenth finishes."""
     count = f"echo >> {tmp_path}/count; n=$(wc -l < {tmp_path}/count)"
-    program = f"{count}; echo '{READY}'; echo '{DONE}'; [ $n = 10 ] && echo '{FINISHED}'; exit 0"
+    program = f"{count}; echo '{READY}'; echo '{DONE}'; [ $n = 10 ] && finish; exit 0"
     report = await supervise(store, monkeypatch, program)
     assert report.error is None
     assert (report.issued, report.replaced, len(report.workers)) == (80, 9, 1)
@@ -92,12 +115,46 @@ async def test_a_worker_that_asks_to_be_replaced_is(
     home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     program = (
-        f"[ -e {tmp_path}/second ] && echo '{FINISHED}' && exit; touch {tmp_path}/second;"
-        f" echo '{failed('stuck', 'true')}'"
+        f"[ -e {tmp_path}/second ] && finish && exit; touch {tmp_path}/second;"
+        f" echo '{failed('stuck', passes=True)}'"
     )
     report = await supervise(store, monkeypatch, program)
     assert (report.error, report.replaced, len(report.workers)) == (None, 1, 1)
     assert lost(home) == [("stuck",)]
+
+
+async def test_a_token_that_is_away_costs_any_number_of_workers(
+    home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """More than may die without a word. The run stays running and says why; the reason is recorded once."""
+    monkeypatch.setattr(supervisor, "BackOff", lambda: BackOff(longest=0))
+    reasons = list[str | None]()
+    replaced = REPLACEMENTS_WITHOUT_PROGRESS + 3
+    count = f"echo >> {tmp_path}/count; n=$(wc -l < {tmp_path}/count)"
+    program = (
+        f"{count}; [ $n -gt {replaced} ] && echo '{READY}' && echo '{DONE}' && finish && exit;"
+        f" echo '{failed('no token', passes=True)}'"
+    )
+    report = await supervise(store, monkeypatch, program, progress=lambda r: reasons.append(r.waiting_for))
+    assert (report.error, report.replaced, len(report.workers)) == (None, replaced, 1)
+    assert lost(home) == [("no token",)]
+    assert "the token: no token" in reasons
+    assert report.waiting_for is None
+    assert home.query("SELECT state, state_reason FROM run") == [("running", None)]
+
+
+async def test_a_worker_that_waits_says_why(
+    home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the record said meanwhile is seen when the progress is told: the worker has just gone on."""
+    reasons = list[str | None]()
+    away, back = Waiting(awaited="the token: away").model_dump_json(), Waiting().model_dump_json()
+    program = f"echo '{READY}'; echo '{away}'; echo '{back}'; finish"
+    report = await supervise(store, monkeypatch, program, progress=lambda r: reasons.append(r.waiting_for))
+    assert report.error is None
+    assert "the token: away" in reasons
+    assert reasons[-1] is None
+    assert home.query("SELECT state_reason FROM run") == [(None,)]
 
 
 async def test_an_error_that_a_new_worker_would_meet_too_stops_all(
@@ -105,8 +162,8 @@ async def test_an_error_that_a_new_worker_would_meet_too_stops_all(
 ) -> None:
     """The first fails; the second, at work, is told to stop and finishes."""
     program = (
-        f"echo '{READY}'; mkdir {tmp_path}/first && echo '{failed('no token', 'false')}' && exit 7;"
-        f" cat > /dev/null; echo '{DONE}'; echo '{FINISHED}'"
+        f"echo '{READY}'; mkdir {tmp_path}/first && echo '{failed('no token', passes=False)}' && exit 7;"
+        f" cat > /dev/null; echo '{DONE}'; finish"
     )
     report = await supervise(store, monkeypatch, program, workers=2)
     assert (report.error, report.replaced) == ("no token", 1)
@@ -116,9 +173,7 @@ async def test_an_error_that_a_new_worker_would_meet_too_stops_all(
 async def test_the_last_word_is_the_last(
     home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = await supervise(
-        store, monkeypatch, f"echo '{FINISHED}'; echo '{failed('late', 'false')}'; exit 7"
-    )
+    report = await supervise(store, monkeypatch, f"finish; echo '{failed('late', passes=False)}'; exit 7")
     assert (report.error, report.replaced, len(report.workers)) == (None, 0, 1)
 
 
@@ -126,7 +181,7 @@ async def test_a_worker_that_does_not_end_after_its_last_word_is_killed(
     home: PreparedHome, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.1)
-    report = await supervise(store, monkeypatch, f"echo '{FINISHED}'; exec sleep 10000")
+    report = await supervise(store, monkeypatch, "finish; exec sleep 10000")
     assert (report.error, report.replaced, len(report.workers)) == (None, 0, 1)
 
 
@@ -163,7 +218,7 @@ async def test_a_pause_asked_in_the_database_reaches_workers_that_wait(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pause_when_ready)
-        program = f"echo '{READY}'; touch {tmp_path}/ready; cat > /dev/null; echo '{FINISHED}'"
+        program = f"echo '{READY}'; touch {tmp_path}/ready; cat > /dev/null; finish"
         report = await supervise(store, monkeypatch, program, workers=2)
     assert (report.error, report.replaced, len(report.workers)) == (None, 0, 2)
 
@@ -179,7 +234,7 @@ async def test_what_the_dead_held_is_free_and_what_others_hold_is_not(
             later,
             unit,
         )
-    await supervise(store, monkeypatch, f"echo '{FINISHED}'")
+    await supervise(store, monkeypatch, "finish")
     assert home.query("SELECT holder, lease_until = ? FROM work_unit WHERE id < 3 ORDER BY id", later) == [
         (None, 0),
         ("other-host:0000012", 1),

@@ -14,7 +14,7 @@ from engine.algorithms import SignatureAlgorithm
 from engine.clock import SystemClock
 from engine.errors import AuditFailed, LeaseLost, SignerFailed, StoreError, TokenError
 from engine.issuance.unit_work import ReservedUnit, UnitWork
-from engine.metrics import StepMeter
+from engine.metrics.spending import StepMeter
 from engine.store.database import Store, open_store
 from engine.store.work_units import Lease, lease_next
 from engine.x509.issuer import Issuer

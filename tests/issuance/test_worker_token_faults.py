@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.cli.prepared_home import CERTIFICATES, SAFETY_NET, PreparedHome, wait_until, workers_of
@@ -68,14 +70,43 @@ def test_a_worker_with_too_many_stuck_sessions_is_replaced(home: PreparedHome) -
     assert_accounted_for(home.path, issued=CERTIFICATES)
 
 
-def test_a_token_that_is_gone_pauses_the_run_with_the_reason(home: PreparedHome) -> None:
+def waits_for_the_token(home: PreparedHome) -> bool:
+    (reason,) = home.query("SELECT state_reason FROM run")[0]
+    return reason is not None and "waiting for the token" in reason
+
+
+def test_a_token_that_is_away_is_waited_for(home: PreparedHome) -> None:
+    """The worker keeps its units, says why nothing is signed, and signs the same TBSs when the token is back."""
+    gone = home.hsm.fail_one_in("C_Sign", DEVICE_REMOVED, 1)
+    process = home.start(*ONE_WORKER, 1)
+    assert wait_until(lambda: waits_for_the_token(home), process)
+    assert home.state() == "running"
+    (worker,) = workers_of(process)
+    reserved = home.query("SELECT serial, tbs FROM reservation ORDER BY serial")
+    assert reserved
+    home.hsm.disarm(gone)
+    assert wait_until(lambda: not waits_for_the_token(home), process)
+    assert process.wait(SAFETY_NET) == 0
+    assert home.state() == "completed"
+    assert lost_workers(home) == [], f"worker {worker} was not replaced"
+    assert set(reserved) <= set(home.query("SELECT serial, tbs FROM reservation"))
+    assert home.number("SELECT count(*) FROM signature") == CERTIFICATES
+    assert_accounted_for(home.path, issued=CERTIFICATES)
+
+
+def test_a_run_that_waits_is_paused_at_once(home: PreparedHome) -> None:
     home.hsm.fail_one_in("C_Sign", DEVICE_REMOVED, 1)
-    document = home.sealmint(*ONE_WORKER, 1, code=20).json
-    assert document["state"] == "paused"
-    assert "sessions in turn failed" in document["reason"]
-    assert (document["issued"], document["failed"], document["pending"]) == (0, 0, CERTIFICATES)
+    process = home.start(*ONE_WORKER, 1)
+    assert wait_until(lambda: waits_for_the_token(home), process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SAFETY_NET) != 0
+    assert home.state() == "paused"
+    assert home.number("SELECT count(*) FROM signature") == 0
+    assert home.number("SELECT count(*) FROM work_unit WHERE holder IS NOT NULL") == 0
+    reserved = home.query("SELECT serial, tbs FROM reservation ORDER BY serial")
     home.hsm.reset()
     assert home.sealmint("run", "resume", 1).json["state"] == "completed"
+    assert set(reserved) <= set(home.query("SELECT serial, tbs FROM reservation"))
     assert_accounted_for(home.path, issued=CERTIFICATES)
 
 

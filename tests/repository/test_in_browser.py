@@ -12,9 +12,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from responders.repository_site.wording import Language, texts
+from tests.chromium import TOO_FAINT, chromium, watched_page
 from tests.repository.issued_certificates import CHAIN_STORE
 from tests.repository.sample_site import CPS, NOTICE
 from tests.responders.synthetic_status import GOOD, HELD
@@ -22,15 +23,6 @@ from tests.responders.synthetic_status import GOOD, HELD
 pytestmark = pytest.mark.judge("chromium")
 
 ROOT = Path(__file__).parents[2]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAGES = (
     "",
     "certificates",
@@ -50,41 +42,6 @@ PAGES = (
 )
 REFUSED = ("status?serial=12", "nothing")
 """Pages with an error status, which the browser reports on its console."""
-
-TOO_FAINT = """() => {
-  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-  const over = (top, under) => {
-    const alpha = top[3] ?? 1;
-    return [0, 1, 2].map(place => top[place] * alpha + under[place] * (1 - alpha));
-  };
-  const ground = element => {
-    if (!element) return parts(getComputedStyle(document.body).backgroundColor).slice(0, 3);
-    const own = parts(getComputedStyle(element).backgroundColor);
-    return (own[3] ?? 1) === 1 ? own.slice(0, 3) : over(own, ground(element.parentElement));
-  };
-  const luminance = colour => {
-    const [red, green, blue] = colour.map(value => {
-      value /= 255;
-      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  };
-  const faint = [];
-  let looked = 0;
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
-    if (!text || !element.checkVisibility()) continue;
-    const style = getComputedStyle(element), under = ground(element);
-    const light = [luminance(over(parts(style.color), under)), luminance(under)].sort((a, b) => b - a);
-    const ratio = (light[0] + 0.05) / (light[1] + 0.05), size = parseFloat(style.fontSize);
-    const large = size >= 24 || (size >= 18.66 && parseInt(style.fontWeight) >= 700);
-    looked += 1;
-    if (ratio < (large ? 3 : 4.5)) faint.push(`${text.slice(0, 30)}: ${ratio.toFixed(2)}`);
-  }
-  return [looked, faint];
-}"""
-"""Texts whose contrast with what lies under them is below WCAG 2.2, 1.4.3 (AA); and how many texts there are."""
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +63,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @contextmanager
@@ -117,21 +72,10 @@ def window(
     browser: Browser, address: str, width: int, scheme: Literal["light", "dark"] = "light"
 ) -> Iterator[Page]:
     """A page that may say nothing on its console and ask no other host."""
-    height = 844 if width < 1000 else 800
-    context = browser.new_context(
-        base_url=address, viewport={"width": width, "height": height}, color_scheme=scheme
-    )
-    context.set_default_timeout(120_000)  # a safety net, no verdict
-    page = context.new_page()
-    said: list[str] = []
-    asked: set[str] = set()
-    page.on("console", lambda message: said.append(f"{page.url}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
-    page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
-    yield page
-    context.close()
-    assert [line for line in said if not any(path in line for path in REFUSED)] == []
-    assert asked == {urlsplit(address).netloc}
+    with watched_page(browser, address, width, scheme) as (page, seen):
+        yield page
+    assert [line for line in seen.said if not any(path in line for path in REFUSED)] == []
+    assert seen.asked == {urlsplit(address).netloc}
 
 
 @pytest.mark.parametrize(

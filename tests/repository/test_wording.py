@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from engine.kinds import Kind, Rank, Usage
 from engine.publication_kinds import PublicationKind, Significance, Standing
@@ -13,20 +12,13 @@ from engine.status.crl_reasons import CrlReason
 from responders.repository_site import wording
 from responders.repository_site.answers import CrlKind, State
 from responders.repository_site.wording import Language, Writing, texts
+from tests.two_languages import assert_alike, keys
 
 TEMPLATES = Path(wording.__file__).parent / "templates"
 
 
-def keys(table: dict[str, Any]) -> set[str]:
-    return {f"{section}.{key}" for section, entries in table.items() for key in entries}
-
-
 def test_both_languages_say_the_same_things() -> None:
-    zh, en = texts(Language.ZH), texts(Language.EN)
-    assert keys(zh) == keys(en)
-    for section, entries in zh.items():
-        for key, text in entries.items():
-            assert text.count("{}") == en[section][key].count("{}"), (section, key)
+    assert_alike(texts(Language.ZH), texts(Language.EN))
 
 
 def test_every_value_has_a_word() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from engine.clock import SystemClock
+from engine.metrics.registry import Metrics
 from engine.status.status_store import StatusReader
 from responders.connection_loop import ConnectionLoop
 from responders.http_times import whole_seconds
@@ -65,7 +66,7 @@ async def _told(http: OcspHttp, pieces: list[bytes]) -> bytes:
     told = b""
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
-            connections = ConnectionLoop(http)
+            connections = ConnectionLoop(http, Metrics())
             connections.add(ours)
             nursery.start_soon(connections.run)
             async with trio.SocketStream(trio.socket.from_stdlib_socket(theirs)) as client:

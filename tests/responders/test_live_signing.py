@@ -36,8 +36,8 @@ from engine.status.status_store import CertificateStanding, StatusReader
 from engine.store.database import Store
 from engine.store.schema import CertificateState
 from engine.x509.ocsp_response import ResponseStatus, error_response
-from responders.live_signing.client import TRY_LATER, LiveSigner, open_live_signer
-from responders.live_signing.frames import MAX_RESPONSE_OCTETS, Frames
+from responders.live_signing.client import ROOM_REGAINED, TRY_LATER, LiveSigner, open_live_signer
+from responders.live_signing.frames import MAX_RESPONSE_OCTETS, NO_ROOM, Frames
 from responders.live_signing.live_answers import LiveAnswers, Responder
 from responders.live_signing.server import MAX_CONNECTIONS, LiveSigningServer
 from responders.live_signing.signing_queue import BATCH, SigningQueue
@@ -165,19 +165,21 @@ async def test_the_digest_is_in_the_journal_before_the_token_signs(
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(("live_waiting", "signed_in_time"), [(3, 1_000), (1_000, 3)])
 async def test_more_than_may_wait_get_try_later_at_once(
-    synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
+    live_waiting: int, signed_in_time: int, synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
 ) -> None:
     async with (
-        signing(synthetic_status, store, tmp_path, live_waiting=3) as live,
+        signing(synthetic_status, store, tmp_path, live_waiting=live_waiting) as live,
         raw(live.settings) as frames,
     ):
         live.pool.holding = True
+        live.pool.signed_in_time = signed_in_time
         admitted = 3 + live.pool.size
         for number in range(admitted + 2):
             await frames.send(number, live.question(number))
         refused = [await frames.receive() for _ in range(2)]
-        assert refused == [(admitted, TRY_LATER), (admitted + 1, TRY_LATER)]
+        assert refused == [(admitted, NO_ROOM), (admitted + 1, NO_ROOM)]
         live.pool.release_all()
         answered = [await frames.receive() for _ in range(admitted)]
         assert sorted(number for number, _ in filter(None, answered)) == list(range(admitted))
@@ -236,6 +238,60 @@ async def test_a_client_asks_no_more_than_may_wait(
         assert await signer.ask(live.question(3)) == TRY_LATER
         assert len(live.pool.held) == 2
         nursery.cancel_scope.cancel()
+
+
+async def test_what_the_signer_had_no_room_for_is_not_asked_again_until_it_answers(
+    synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
+) -> None:
+    answers: dict[bytes, bytes] = {}
+    async with (
+        signing(synthetic_status, store, tmp_path, live_waiting=2) as live,
+        raw(live.settings) as other,
+        client(live.settings.model_copy(update={"live_waiting": 100})) as signer,
+    ):
+        live.pool.holding = True
+        for number in range(2):  # two of the four places
+            await other.send(number, live.question(number))
+        await live.pool.until_held(2)
+        async with trio.open_nursery() as nursery:
+            for number in range(2, 4):
+                nursery.start_soon(asked, signer, live.question(number), answers)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await signer.ask(live.question(4)) == TRY_LATER  # on the signer's word
+            with trio.testing.assert_no_checkpoints():
+                for number in range(5, 9):
+                    assert await signer.ask(live.question(number)) == TRY_LATER  # without asking
+            live.pool.release_all()
+        assert len(answers) == 2
+        assert TRY_LATER not in answers.values()
+        assert await signer.ask(live.question(9)) != TRY_LATER
+
+
+async def test_room_that_others_gave_back_is_found_again(
+    synthetic_status: SyntheticStatus, store: Store, tmp_path: Path
+) -> None:
+    async with (
+        signing(synthetic_status, store, tmp_path, live_waiting=2) as live,
+        raw(live.settings) as other,
+        client(live.settings.model_copy(update={"live_waiting": 100})) as signer,
+    ):
+        live.pool.holding = True
+        for number in range(5):
+            await other.send(number, live.question(number))
+        assert await other.receive() == (4, NO_ROOM)
+        assert await signer.ask(live.question(5)) == TRY_LATER
+        live.pool.release_all()
+        for _ in range(4):
+            assert await other.receive() is not None
+        for number in range(
+            10, 10 + round(1 / ROOM_REGAINED)
+        ):  # one at a time; all together they are worth one more
+            assert await signer.ask(live.question(number)) != TRY_LATER
+        answers: dict[bytes, bytes] = {}
+        async with trio.open_nursery() as nursery:
+            for number in range(30, 32):
+                nursery.start_soon(asked, signer, live.question(number), answers)
+        assert TRY_LATER not in answers.values()
 
 
 async def test_a_slow_token_means_try_later_in_time(

@@ -202,7 +202,14 @@ async def test_let_go_they_leave_by_themselves(scene: Scene) -> None:
 def test_the_processes_are_those_of_the_page() -> None:
     home = Path("/home")
     names = [plan.name for plan in (*follower_stage(home), *signer_stage(home, OcspSection()))]
-    assert names == ["follower", "pre-signer-1", "pre-signer-2", "crl-publisher", "live-signer"]
+    assert names == [
+        "follower",
+        "pre-signer-1",
+        "pre-signer-2",
+        "crl-publisher",
+        "live-signer",
+        "token-watch",
+    ]
     assert "live-signer" not in [plan.name for plan in signer_stage(home, OcspSection(live_signer=None))]
     with socket.create_server(("127.0.0.1", 0)) as listening:
         front = front_stage(home, [listening, listening], listening)

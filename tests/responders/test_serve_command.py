@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.cli.prepared_home import ROOT, PreparedHome, command, command_line, environment, wait_until
+from tests.cli.prepared_home import ROOT, PreparedHome, command, environment, wait_until
+from tests.processes import children_of, command_line
 
 ANSWERING = ("responders.listener_process", "responders.web_process")
-SIGNING = ("engine.status.pre_signer", "engine.status.crl_publisher", "responders.live_signer")
+SIGNING = (
+    "engine.status.pre_signer",
+    "engine.status.crl_publisher",
+    "engine.status.token_watch",
+    "responders.live_signer",
+)
 
 
 @contextmanager
@@ -43,13 +49,12 @@ def ask(url: str, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def children_of(pid: int) -> dict[Path, str]:
+def modules_of(pid: int) -> dict[Path, str]:
     """The processes that a process has started: directory in /proc, and module."""
     found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            words = command_line(int(child)).decode().split("\0")
-            found[Path("/proc") / child] = words[words.index("-m") + 1]
+    for child in children_of(pid):
+        words = command_line(child).decode().split("\0")
+        found[Path("/proc") / str(child)] = words[words.index("-m") + 1]
     return found
 
 
@@ -60,7 +65,7 @@ def test_everything_is_started_answers_and_stops(home: PreparedHome) -> None:
         assert wait_until(lambda: ask(said["http"], "/readyz")[0] == 200, process)
         assert ask(said["ocsp"], "/MFEw") == (200, b"\x30\x03\x0a\x01\x01")  # malformedRequest
         assert ask(said["http"], "/MFEw") == (200, b"\x30\x03\x0a\x01\x01")
-        children = children_of(process.pid)
+        children = modules_of(process.pid)
         assert set(children.values()) == {*ANSWERING, *SIGNING, "engine.status.follower"}
         assert list(children.values()).count(ANSWERING[0]) == 2
         refused = home.look("serve", code=5)
@@ -72,7 +77,7 @@ def test_everything_is_started_answers_and_stops(home: PreparedHome) -> None:
 
 def test_killed_it_takes_its_processes_along(home: PreparedHome) -> None:
     with serving(home, "--processes", "1", "--without-signers") as (process, _):
-        children = children_of(process.pid)
+        children = modules_of(process.pid)
         assert sorted(children.values()) == sorted((*ANSWERING, "engine.status.follower"))
         process.kill()
         process.wait()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from cryptography import x509
-from sqlalchemy import select, update
+from sqlalchemy import Connection, event, select, update
 
 from engine.errors import (
     ClockWrong,
@@ -18,10 +19,12 @@ from engine.errors import (
     LeaseLost,
     SignatureInvalid,
     SignerUnavailable,
+    StoreUnavailable,
 )
 from engine.status import crl_generation, crl_spool
 from engine.status.crl_files import all_published
 from engine.status.crl_generation import CrlGenerator
+from engine.store.crls import complete_issue
 from engine.store.database import Store
 from engine.store.leases import take_lease
 from engine.store.schema import crl_issue, crl_partition, crl_scope
@@ -231,7 +234,7 @@ STEPS = {
     "before reserving": "_reserve",
     "before signing": "_signatures",
     "before writing": "_write",
-    "before publishing": "_put_in_place",
+    "before publishing": "_record",
 }
 
 
@@ -258,11 +261,38 @@ async def test_a_crash_is_healed_by_the_next_crl(
     assert left_over(ca.crl_directory) == set()
 
 
+async def test_a_commit_that_fails_lets_no_file_out(
+    ca: CrlAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What relying parties find is what the audit record says was published (CPS 4.5.6)."""
+    ca.issue(1)
+    await ca.publish(1)
+
+    def full(_: Connection) -> None:
+        raise StoreUnavailable("database or disk is full")
+
+    def complete(connection: Connection, *arguments: Any, **named: Any) -> None:
+        complete_issue(connection, *arguments, **named)
+        event.listen(ca.store.engine, "commit", full, once=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crl_generation, "complete_issue", complete)
+        with pytest.raises(StoreUnavailable, match="full"):
+            await ca.publish(1)
+    assert number_of(ca.read(PARTITION)) == TODAY
+    assert [published for _, published, _ in ca.issues()] == [True, False]
+    assert len(ca.audited("crl.published")) == 1
+    await ca.publish(1)
+    assert number_of(ca.read(PARTITION)) == TODAY + 2
+    assert left_over(ca.crl_directory) == set()
+
+
 @pytest.mark.parametrize("renamed", [False, True])
-async def test_a_crash_in_the_last_transaction(
+async def test_what_was_recorded_is_put_in_place(
     renamed: bool, ca: CrlAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file may be in place and not be recorded so: the next CRL has another number all the same."""
+    """Killed after the record: the next call finishes it, and makes no CRL that nobody needs."""
+    ca.configure(delta=True)
     ca.issue(1)
     await ca.publish(1)
     real = crl_spool.put_in_place
@@ -277,10 +307,21 @@ async def test_a_crash_in_the_last_transaction(
         with pytest.raises(Crash):
             await ca.publish(1)
     assert number_of(ca.read(PARTITION)) == TODAY + renamed
-    assert [published for _, published, _ in ca.issues()] == [True, False]
-    await ca.publish(1)
-    assert number_of(ca.read(PARTITION)) == TODAY + 2
+    assert [published for _, published, _ in ca.issues()] == [True] * 4
+    signed = len(ca.signed)
+    assert await ca.publish(1, only_if_needed=True) == []
+    assert number_of(ca.read(PARTITION)) == number_of(ca.read("1-delta.crl")) == TODAY + 1
+    assert len(ca.signed) == signed
     assert left_over(ca.crl_directory) == set()
+
+
+async def test_a_published_file_that_is_lost_is_followed_by_another(ca: CrlAuthority) -> None:
+    ca.issue(1)
+    await ca.publish(1)
+    (ca.crl_directory / PARTITION).unlink()
+    assert len(await ca.publish(1, only_if_needed=True)) == 1
+    assert number_of(ca.read(PARTITION)) == TODAY + 1
+    assert await ca.publish(1, only_if_needed=True) == []
 
 
 def left_over(directory: Path) -> set[str]:
@@ -374,7 +415,7 @@ async def test_a_scope_that_another_host_publishes_is_left_to_it(ca: CrlAuthorit
     assert len(await ca.publish(1)) == 1
 
 
-@pytest.mark.parametrize("step", ["_signatures", "_put_in_place"])
+@pytest.mark.parametrize("step", ["_signatures", "_record", "_put_in_place"])
 async def test_a_late_generator_changes_nothing(
     step: str, ca: CrlAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,7 +435,8 @@ async def test_a_late_generator_changes_nothing(
         with pytest.raises(LeaseLost):
             await ca.publish(1)
     assert (ca.crl_directory / PARTITION).read_bytes() == before
-    assert [published for _, published, _ in ca.issues()] == [True, False]
+    # What was recorded before the lease was lost is put in place by whoever has it now.
+    assert [published for _, published, _ in ca.issues()] == [True, step == "_put_in_place"]
 
 
 async def test_two_processes_of_a_home_do_not_meet_in_a_scope(ca: CrlAuthority) -> None:

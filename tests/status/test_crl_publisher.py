@@ -12,12 +12,15 @@ import pytest
 import trio
 from sqlalchemy import select, update
 
+from engine.control.server import ControlServer
 from engine.errors import SignerFailed, SignerUnavailable, StoreError
-from engine.status import crl_publisher, daily_suspension
+from engine.json_log import Log
+from engine.metrics.registry import Metrics
+from engine.status import crl_generation, crl_publisher, daily_suspension
 from engine.status.crl_generation import CrlGenerator
 from engine.status.crl_publisher import CrlPublisher, Rest
 from engine.status.daily_suspension import suspend_every_day
-from engine.status.service import Log, Service
+from engine.status.service import Service, StandardInput
 from engine.store.database import Store
 from engine.store.leases import take_lease
 from engine.store.schema import crl_issue, crl_partition, crl_scope
@@ -52,7 +55,13 @@ class Publishing:
         self.log = Lines()
         self.stop = trio.Event()
         self.service = Service(
-            "crl-publisher", ca.context, cast("Log", self.log), self.stop, argparse.Namespace()
+            "crl-publisher",
+            ca.context,
+            cast("Log", self.log),
+            self.stop,
+            argparse.Namespace(),
+            ControlServer(ca.home.path, "crl-publisher", Metrics()),
+            StandardInput(),
         )
         self.publisher = CrlPublisher(self.service, generator or ca.generator)
 
@@ -151,6 +160,28 @@ async def test_a_publisher_that_was_away_finds_what_waits(ca: CrlAuthority) -> N
     assert await Publishing(ca).round() == []
 
 
+async def test_what_a_killed_publisher_recorded_is_put_in_place_by_the_next(
+    ca: CrlAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca.issue(1)
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crl_generation, "put_in_place", killed)
+        with pytest.raises(Killed):
+            await Publishing(ca).round()
+    assert len(ca.issues()) == 1
+    assert not list(ca.crl_directory.rglob("*.crl"))
+    await Publishing(ca).round()
+    assert sorted(path.name for path in ca.crl_directory.rglob("*.crl")) == ["1.crl", "complete.crl"]
+    assert len(ca.issues()) == 2, "one each"
+
+
 async def test_what_another_host_published_is_not_published_again(ca: CrlAuthority) -> None:
     items = ca.issue(1)
     here, there = Publishing(ca), Publishing(ca)
@@ -194,8 +225,13 @@ async def test_a_scope_that_another_host_holds_is_tried_again(ca: CrlAuthority) 
     assert await publishing.round() == [FIRST]
 
 
-@pytest.mark.parametrize("error", [SignerUnavailable("the token is away"), StoreError("the record is busy")])
-async def test_what_is_away_is_waited_for(error: Exception, ca: CrlAuthority) -> None:
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [(SignerUnavailable("the token is away"), 1), (StoreError("the record is busy"), 3)],
+    ids=["token", "record"],
+)
+async def test_what_is_away_is_waited_for(error: Exception, lines: int, ca: CrlAuthority) -> None:
+    """A token is tried every second or two, so the log has one line however long it is away."""
     ca.issue(1)
     failures = [error] * 3
 
@@ -213,7 +249,7 @@ async def test_what_is_away_is_waited_for(error: Exception, ca: CrlAuthority) ->
 
     publishing.log.told = stop_when_all_are_out
     await publishing.publisher.run()
-    assert publishing.log.events() == ["waiting"] * 3 + ["crl-published"] * 2
+    assert publishing.log.events() == ["waiting"] * lines + ["crl-published"] * 2
     assert len(ca.issues()) == 2, "no number was used up on it"
 
 

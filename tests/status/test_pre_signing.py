@@ -419,7 +419,7 @@ async def test_a_pipeline_signs_new_cards_then_renews_them(ca: OcspAuthority, sm
     cards = ca.issue(5)
     stored: list[int] = []
     token = await run_once(ca, stored=stored.append)
-    assert (sorted(heads(ca)), stored, set(token.lanes)) == (cards, [2, 2, 1], {Lane.BULK})
+    assert (sorted(heads(ca)), stored, set(token.lanes)) == (cards, [2, 2, 1], {Lane.PRE_SIGNING})
     assert position(ca) == end_of_feed(ca)
     ca.clock.move(36 * HOUR)
     await run_once(ca)

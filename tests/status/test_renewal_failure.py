@@ -10,11 +10,13 @@ import structlog
 import trio
 import trio.testing
 
+from engine.control.server import ControlServer
 from engine.errors import ClockWrong, KeyMismatch, PinIncorrect, SealmintError, SignerUnavailable
+from engine.metrics.registry import Metrics
 from engine.pkcs11.pin import Pin
 from engine.status import responder_renewal
 from engine.status.responder_renewal import RETRY_SECONDS, renew_in_time
-from engine.status.service import Service
+from engine.status.service import Service, StandardInput
 from engine.store.database import Store
 from tests.status.ocsp_authority import OcspAuthority
 
@@ -22,7 +24,8 @@ from tests.status.ocsp_authority import OcspAuthority
 @pytest.fixture
 def service(store: Store, tmp_path: Path) -> Service:
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
-    return Service("test", OcspAuthority(store, tmp_path).context, log, trio.Event(), argparse.Namespace())
+    context, control = OcspAuthority(store, tmp_path).context, ControlServer(tmp_path, "test", Metrics())
+    return Service("test", context, log, trio.Event(), argparse.Namespace(), control, StandardInput())
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import signal
 import sqlite3
+import sys
+import termios
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -41,6 +45,24 @@ def test_a_typed_pin_comes_on_the_first_line(home: OcspHome) -> None:
         assert signer.process.wait() == 0
         assert pin.decode() not in str(signer.said)
     assert home.is_all_answered()
+
+
+@pytest.mark.cps("6.4.2")
+def test_a_typed_pin_may_come_late_and_in_pieces(home: OcspHome) -> None:
+    """Standard input is also watched for its end; the watcher must not swallow the PIN."""
+    pin = ask_for_the_pin(home.home)
+    with home.service("pre_signer", "--once") as signer:
+        assert signer.process.stdin is not None
+        for piece in (pin[:2], pin[2:] + b"\n"):
+            signer.process.stdin.write(piece)
+            signer.process.stdin.flush()
+            assert signer.wait_until(lambda: octets_waiting(signer.process.stdin) == 0)
+        assert signer.process.wait() == 0
+
+
+def octets_waiting(pipe: IO[bytes] | None) -> int:
+    assert pipe is not None
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_without_its_pin_a_process_does_not_begin(home: OcspHome) -> None:
