@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -9,11 +10,11 @@ import pytest
 import trio.testing
 
 from engine.errors import ConfigurationInvalid, FeedRejected, FeedUnavailable
-from engine.feed.feed_client import PIECE_SECONDS
+from engine.feed.feed_client import PIECE_SECONDS, Answer, FeedClient, take_pieces
 from engine.feed.feed_url import checked_url
 from engine.feed.piece import MOST_PIECE_OCTETS, PieceKind
 from engine.feed.question import Question
-from tests.feed_pull.toy_feed import ToyFeed, reply
+from tests.feed_pull.toy_feed import PAGE, ToyFeed, record, reply
 
 
 async def test_no_two_questions_have_the_same_challenge(feed: ToyFeed) -> None:
@@ -103,3 +104,42 @@ def test_only_https_without_a_path_is_the_url_of_a_feed(url: str) -> None:
     with pytest.raises(ConfigurationInvalid):
         checked_url(url)
     assert checked_url("https://[2001:db8::1]:8443/") == "https://[2001:db8::1]:8443"
+
+
+class NextAtHand:
+    """Asks for pieces, and tells when the one after the first has come."""
+
+    def __init__(self, client: FeedClient) -> None:
+        self._client = client
+        self._asked = 0
+        self.next_came = threading.Event()
+
+    async def ask(
+        self,
+        kind: PieceKind,
+        *,
+        after: int = 0,
+        mark: str = "",
+        digest: str = "",
+        known: str = "",
+        wait: int = 0,
+    ) -> Answer:
+        answer = await self._client.ask(kind, after=after, mark=mark, digest=digest, known=known, wait=wait)
+        self._asked += 1
+        if self._asked == 2:
+            self.next_came.set()
+        return answer
+
+
+async def test_a_piece_is_refused_while_the_next_waits_to_be_taken(feed: ToyFeed) -> None:
+    for card in range(1, 3 * PAGE):
+        feed.put((card, record(card)))
+
+    def refuse(answer: Answer) -> None:
+        assert asking.next_came.wait(60)  # a safety net
+        raise FeedRejected("not this one", place="card", value="1")
+
+    async with feed.client() as client:
+        asking = NextAtHand(client)
+        with pytest.raises(FeedRejected, match="not this one"):
+            await take_pieces(asking, PieceKind.STATUS_SNAPSHOT, 0, "", refuse)
