@@ -6,12 +6,12 @@ The module itself is the C files beside this one; the control file and the log a
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.shared_library import compile_library
 
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 CRYPTOKI_HEADERS = Path("/usr/include/p11-kit-1")
@@ -19,28 +19,14 @@ CRYPTOKI_HEADERS = Path("/usr/include/p11-kit-1")
 
 
 def build(library: Path) -> Path:
-    """Compile the module with gcc, unless it is newer than its sources; return its absolute path.
-
-    The result appears by rename, so several processes may build at once.
+    """Compile the module, unless it is newer than its sources; return its absolute path.
 
     Raises:
         RuntimeError: gcc refused, with what it said.
     """
-    library = library.resolve()
-    newest = max(source.stat().st_mtime_ns for source in SOURCES)
-    if library.exists() and library.stat().st_mtime_ns > newest:
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    fresh = library.with_name(f".{library.name}.{os.getpid()}")
-    command = ["gcc", "-std=gnu17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
-    command += [f"-I{CRYPTOKI_HEADERS}", *(str(source) for source in SOURCES if source.suffix == ".c")]
     # libcrypto by its file name: the link named libcrypto.so comes only with its headers, which are not needed
-    command += ["-o", str(fresh), "-l:libcrypto.so.3", "-lpthread", "-lm"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        raise RuntimeError(f"gcc could not build the pretend HSM:\n{finished.stderr}")
-    fresh.rename(library)
-    return library
+    options = (f"-I{CRYPTOKI_HEADERS}", "-l:libcrypto.so.3", "-lpthread", "-lm")
+    return compile_library(SOURCES, library, *options)
 
 
 @dataclass(frozen=True)
