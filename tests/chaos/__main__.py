@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --rounds 200 --seed 7 [--only point|random|token|database]`: docs/chaos.md."""
+"""`python -m tests.chaos --rounds 200 --seed 7 [--only KIND]`: docs/chaos.md."""
 
 from __future__ import annotations
 
@@ -8,34 +8,47 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
 from tests.chaos.database_rounds import database_round
+from tests.chaos.host_rounds import clock_round, files_round
 from tests.chaos.rounds import Round, point_rounds, random_round, template_of, token_round
+from tests.chaos.status_rounds import crl_disk_round, map_round, status_files_round
 from tests.chaos.templates import make_templates
 from tests.cli.prepared_home import copy_of, make_template
 from tests.postgresql_server import running_server
 
+Make = Callable[[random.Random], Round]
+
+DRAWN: dict[str, Make] = {
+    "random": random_round,
+    "token": token_round,
+    "files": files_round,
+    "clock": clock_round,
+    "status-files": status_files_round,
+    "map": map_round,
+    "crl-disk": crl_disk_round,
+}
+"""Kinds of rounds whose particulars are drawn."""
+
+KINDS = ("point", *DRAWN, "database")
+
 
 def rounds(only: str | None, chance: random.Random, opened: ExitStack) -> Iterator[Round]:
-    """Named steps in turn, each followed by a kill at random, every third time by a fault of the token instead.
-
-    Every tenth time the database of a record is broken.
-    """
+    """All kinds in turn, or one again and again: of named steps the next one, of the others what is drawn."""
     server = opened.enter_context(running_server()) if only in (None, "database") else None
     points = cycle(point_rounds())
-    for number in range(sys.maxsize):
-        if only in (None, "point"):
+    for kind in cycle(KINDS if only is None else [only]):
+        if kind == "point":
             yield next(points)
-        if only == "random" or (only is None and number % 3 < 2):
-            yield random_round(chance)
-        if only == "token" or (only is None and number % 3 == 2):
-            yield token_round()
-        if server is not None and (only == "database" or number % 10 == 9):
+        elif kind == "database":
+            assert server is not None
             yield database_round(server, chance)
+        else:
+            yield DRAWN[kind](chance)
 
 
 def main() -> None:
@@ -43,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.chaos")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None, help="drawn, and printed, without one")
-    parser.add_argument("--only", choices=["point", "random", "token", "database"])
+    parser.add_argument("--only", choices=KINDS)
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)

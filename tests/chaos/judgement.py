@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from engine.checker.check import check_home
+from engine.checker.check import Asked, check_home
 from tests.chaos.templates import MORE_COMPANIES
-from tests.cli.prepared_home import CERTIFICATES, COMPANIES, PreparedHome
+from tests.cli.prepared_home import CERTIFICATES, COMPANIES, PreparedHome, wait_until
 from tests.issuance.signature_account import account_of, assert_accounted_for
+from tests.responders.test_serve_command import ask, serving
 
 _ATTEMPTS = 5
 """Starts until a run must be done once nothing kills or fails any more. One is enough; failed items take another."""
@@ -58,8 +61,20 @@ def settle_status(home: PreparedHome) -> None:
     assert home.number(answered % owed) == COMPANIES
 
 
-def judge(home: PreparedHome) -> Verdict:
+@contextmanager
+def served(home: PreparedHome) -> Iterator[Asked]:
+    """Start processes that answer, without a key; yield where the checker asks them."""
+    with serving(home, "--processes", "1", "--without-signers") as (process, said):
+        assert wait_until(lambda: ask(said["http"], "/readyz")[0] == 200, process)
+        yield Asked(said["ocsp"], said["http"])
+
+
+def judge(home: PreparedHome, *, is_served: bool = False) -> Verdict:
     """Count; then hold every certificate, every signature and the audit chain to account.
+
+    Args:
+        home: at rest.
+        is_served: whether what it serves is held against the record too: an answer for every certificate, every CRL.
 
     Raises:
         AssertionError: something other than the three counts is wrong.
@@ -78,6 +93,8 @@ def judge(home: PreparedHome) -> Verdict:
     if verdict.is_good:
         assert_accounted_for(home.path, issued=expected)
         assert home.look("audit", "verify").json["whole"]
-        report = check_home(home.path, signature_log=home.path / "hsm" / "log")
+        log = home.path / "hsm" / "log"
+        with served(home) if is_served else nullcontext(Asked()) as asked:
+            report = check_home(home.path, signature_log=log, asked=asked)
         assert report.ok, report.findings
     return verdict

@@ -37,11 +37,12 @@ class Round:
     """A round.
 
     Attributes:
-        kind: point, random, token or database.
+        kind: what is broken: see docs/chaos.md.
         name: what is done.
         issued: whether it starts from the home whose run is done.
         disturb: does it; returns what was killed or failed.
         rest: brings the home to rest.
+        is_served: whether it is judged by what it serves, too.
     """
 
     kind: str
@@ -49,13 +50,14 @@ class Round:
     issued: bool
     disturb: Callable[[PreparedHome, random.Random], str]
     rest: Callable[[PreparedHome], None]
+    is_served: bool = False
 
     def play(self, home: PreparedHome, chance: random.Random) -> tuple[str, Verdict]:
         """Disturb a copy of the template, bring it to rest, judge."""
         victim = self.disturb(home, chance)
         home.hsm.reset()
         self.rest(home)
-        return victim, judge(home)
+        return victim, judge(home, is_served=self.is_served)
 
 
 def template_of(one: Round, templates: Templates) -> PreparedHome:
@@ -122,7 +124,8 @@ def _closing(name: str, home: PreparedHome, _: random.Random) -> str:
     return was_hit(home, name)
 
 
-def _rest_after_run(home: PreparedHome) -> None:
+def rest_after_run(home: PreparedHome) -> None:
+    """Work run 1 off."""
     settle(home, 1)
 
 
@@ -163,7 +166,8 @@ def _journal(name: str, home: PreparedHome, _: random.Random) -> str:
     return was_hit(home, name)
 
 
-def _rest_after_status(home: PreparedHome) -> None:
+def rest_after_status(home: PreparedHome) -> None:
+    """Bring the status store up to the record, sign every answer, publish every CRL."""
     with OcspHome(home).service("follower") as follower:
         assert follower.wait_until(lambda: follower.has_said("following"))
         assert OcspHome(home).pre_sign() == 0
@@ -173,15 +177,15 @@ def _rest_after_status(home: PreparedHome) -> None:
 
 _WAYS: dict[str, tuple[bool, Callable[[str, PreparedHome, random.Random], str], Callable[..., None]]] = {
     "plan": (False, _plan, _rest_after_plan),
-    "unit": (False, _unit, _rest_after_run),
-    "run": (False, _closing, _rest_after_run),
-    "operations": (False, _closing, _rest_after_run),
-    "checkpoint": (False, _closing, _rest_after_run),
-    "crl": (True, _crl, _rest_after_status),
-    "ocsp": (True, _ocsp, _rest_after_status),
-    "act": (True, _act, _rest_after_status),
-    "status-store": (True, _status_store, _rest_after_status),
-    "journal": (True, _journal, _rest_after_status),
+    "unit": (False, _unit, rest_after_run),
+    "run": (False, _closing, rest_after_run),
+    "operations": (False, _closing, rest_after_run),
+    "checkpoint": (False, _closing, rest_after_run),
+    "crl": (True, _crl, rest_after_status),
+    "ocsp": (True, _ocsp, rest_after_status),
+    "act": (True, _act, rest_after_status),
+    "status-store": (True, _status_store, rest_after_status),
+    "journal": (True, _journal, rest_after_status),
 }
 """By the first word of a point: from which home, who is killed there, and what comes after."""
 
@@ -223,16 +227,15 @@ def _service_at_random(home: PreparedHome, chance: random.Random) -> str:
 def random_round(chance: random.Random) -> Round:
     """A round with a kill at a moment that the seed chooses."""
     if chance.random() < 0.6:
-        return Round("random", "a run", False, _run_at_random, _rest_after_run)
-    return Round("random", "a service", True, _service_at_random, _rest_after_status)
+        return Round("random", "a run", False, _run_at_random, rest_after_run)
+    return Round("random", "a service", True, _service_at_random, rest_after_status)
 
 
 # ---- the token ----
 
 
-def _token_fails(home: PreparedHome, chance: random.Random) -> str:
+def _token_fails(fault: str, home: PreparedHome, chance: random.Random) -> str:
     """One call in so many fails, or calls fail in a burst, or every session is lost."""
-    fault = chance.choice(["one in 100", "burst", "restart"])
     if fault == "one in 100":
         home.hsm.fail_one_in("C_Sign", chance.choice([_FUNCTION_FAILED, _DEVICE_REMOVED]), 100)
     elif fault == "burst":
@@ -243,10 +246,12 @@ def _token_fails(home: PreparedHome, chance: random.Random) -> str:
         after = home.log_lines + chance.randint(1, CERTIFICATES)
         if wait_until(lambda: home.log_lines >= after, process):
             home.hsm.restart()
-    assert process.wait(SAFETY_NET) in {0, 20}  # 20: some items failed, or the run was paused
-    return f"token: {fault}"
+    code = process.wait(SAFETY_NET)
+    assert code in {0, 20}  # 20: some items failed, or the run was paused
+    return f"exit code {code}"
 
 
-def token_round() -> Round:
+def token_round(chance: random.Random) -> Round:
     """A round in which the token fails."""
-    return Round("token", "a run", False, _token_fails, _rest_after_run)
+    fault = chance.choice(["one in 100", "burst", "restart"])
+    return Round("token", fault, False, partial(_token_fails, fault), rest_after_run)

@@ -120,6 +120,9 @@ class PreparedHome:
 
     Args:
         directory: what `make_template` made, or a copy of it.
+
+    Attributes:
+        told: variables that its processes find in their environment, beside what is usual.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -129,15 +132,21 @@ class PreparedHome:
         self.cards = directory / "cards"
         self.policy = directory / "policy.toml"
         self.hsm = HsmShim(self.path / "hsm", SOFTHSM)
+        self.told: dict[str, str] = {}
 
     def sealmint(self, *arguments: object, code: int = 0) -> Answer:
         """Run a command on the home with --json, as a process, and check its exit code."""
-        answer = run_command(*arguments, "--home", self.path, "--json")
+        answer = run_command(*arguments, "--home", self.path, "--json", **self.told)
         assert answer.code == code, (answer.code, answer.out, answer.err)
         return answer
 
     def look(self, *arguments: object, code: int = 0) -> Answer:
-        """As `sealmint`, but in this process: for commands that do not touch the token."""
+        """As `sealmint`, but in this process: for commands that do not touch the token.
+
+        Where processes are told something, it is a process all the same.
+        """
+        if self.told:
+            return self.sealmint(*arguments, code=code)
         answer = run_here(*arguments, "--home", self.path, "--json")
         assert answer.code == code, (answer.code, answer.out, answer.err)
         return answer
@@ -146,7 +155,7 @@ class PreparedHome:
         """Start a command on the home with --json and leave it running; its output is not read."""
         return subprocess.Popen(
             command(*arguments, "--home", self.path, "--json"),
-            env=environment(),
+            env=environment(**self.told),
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -30,7 +30,7 @@ def serving(home: PreparedHome, *options: str) -> Iterator[tuple[subprocess.Pope
     addresses = ("--ocsp", "127.0.0.1:0", "--http", "127.0.0.1:0")
     started = command("serve", "--home", home.path, *addresses, *options, "--json")
     with subprocess.Popen(
-        started, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        started, env=environment(**home.told), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
             assert process.stdout is not None

@@ -138,7 +138,7 @@ class OcspHome:
             subprocess.Popen(
                 [*command, *map(str, arguments)],
                 cwd=ROOT,
-                env=environment(),
+                env=environment(**self.home.told),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
