@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.chaos.database_rounds import database_round
 from tests.chaos.host_rounds import clock_round, files_round
 from tests.chaos.rounds import Round, point_rounds, random_round, template_of, token_round
+from tests.chaos.serve_rounds import serve_round
 from tests.chaos.status_rounds import crl_disk_round, map_round, status_files_round
 from tests.chaos.templates import make_templates
 from tests.cli.prepared_home import copy_of, make_template
@@ -31,6 +32,7 @@ DRAWN: dict[str, Make] = {
     "status-files": status_files_round,
     "map": map_round,
     "crl-disk": crl_disk_round,
+    "serve": serve_round,
 }
 """Kinds of rounds whose particulars are drawn."""
 
