@@ -29,6 +29,7 @@ import trio
 from sqlalchemy import select
 
 from engine.audit.events import Event
+from engine.audit.journal_file import JournalFile, left_over_lines, seal_left_over
 from engine.audit.log import append_record
 from engine.clock import Clock
 from engine.errors import SealmintError, StoreError
@@ -45,9 +46,6 @@ RETRY_SECONDS = 1.0
 
 _LONGEST_OCTETS = 64 << 20
 """Of a journal, after which the next one is begun. A guess: a million signatures."""
-
-_OPEN_MODE, _SEALED_MODE = 0o600, 0o400
-_NONE = -1  # no file is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +101,9 @@ class DigestJournal:
         self._store = store
         self._clock = clock
         self._actor = actor
-        self._descriptor = _NONE
-        self._path = self._directory
-        self._end = 0
+        self._file: JournalFile | None = None
         self._pending: JournalPart | None = None
-        self._recording = _NONE  # the file that the pending part lies in
+        self._recording: JournalFile | None = None  # that the pending part lies in
         self._begin_part(0)
 
     def _begin_part(self, offset: int) -> None:
@@ -126,35 +122,29 @@ class DigestJournal:
         """
         if not self.can_sign:
             message = f"{self._kind.name} cannot be recorded at present"
-            raise StoreError(message, place=str(self._path), rule="CPS 4.5.6")
+            raise StoreError(message, place=str(self._directory), rule="CPS 4.5.6")
         lines = b"".join(digest.hex().encode("ascii") + b"\n" for digest in digests)
         try:
-            if self._descriptor == _NONE:
-                self._open()
-            self._append(lines)
+            self._opened().append(lines)
         except OSError as error:
-            raise StoreError(
-                f"the journal of {self._kind.name} cannot be written",
-                place=str(self._path),
-                value=error.strerror,
-            ) from error
+            raise self._failed("written", error) from error
         fault_point("journal.written")
-        self._end += len(lines)
         self._count += len(digests)
         self._hash.update(lines)
 
-    def _open(self) -> None:
-        began = self._clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._path = self._directory / f"{began}-{os.getpid()}{SUFFIX}"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, _OPEN_MODE)
-        self._end = 0
-        self._begin_part(0)
+    def _opened(self) -> JournalFile:
+        if self._file is None:
+            began = self._clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+            self._file = JournalFile(self._directory / f"{began}-{os.getpid()}{SUFFIX}")
+            self._begin_part(0)
+        return self._file
 
-    def _append(self, lines: bytes) -> None:
-        if os.write(self._descriptor, lines) != len(lines):  # the disk is full
-            os.ftruncate(self._descriptor, self._end)
-            raise OSError(0, "the disk is full")
+    def _failed(self, what: str, error: OSError) -> StoreError:
+        return StoreError(
+            f"a journal of {self._kind.name} cannot be {what}",
+            place=str(self._directory if error.filename is None else error.filename),
+            value=error.strerror,
+        )
 
     async def record(self) -> None:
         """Append an audit record over what was added since the last one; without any, nothing.
@@ -163,14 +153,8 @@ class DigestJournal:
             SealmintError: it could not be written. `can_sign` is False until a later call succeeds.
         """
         if self._pending is None and self._count:
-            self._pending = JournalPart(
-                self._path.name, self._offset, self._end - self._offset, self._count, self._hash.hexdigest()
-            )
-            self._begin_part(self._end)
-            self._recording = self._descriptor
-            if self._end >= _LONGEST_OCTETS:
-                self._descriptor = _NONE  # what comes from now on goes into the next one
-        if self._pending is None:
+            self._pend()
+        if self._pending is None or self._recording is None:
             return
         try:
             await trio.to_thread.run_sync(self._write_record, self._pending, self._recording)
@@ -179,8 +163,18 @@ class DigestJournal:
             raise
         self._pending = None
         self.can_sign = True
-        if self._recording != self._descriptor:
-            _seal(self._recording)
+        if self._recording is not self._file:
+            self._recording.seal()
+
+    def _pend(self) -> None:
+        """What was added until now is to be recorded."""
+        file = self._opened()
+        octets = file.end - self._offset
+        self._pending = JournalPart(file.path.name, self._offset, octets, self._count, self._hash.hexdigest())
+        self._begin_part(file.end)
+        self._recording = file
+        if file.end >= _LONGEST_OCTETS:
+            self._file = None  # what comes from now on goes into the next one
 
     async def close(self) -> None:
         """Record what is left, and end the journal.
@@ -190,13 +184,21 @@ class DigestJournal:
         """
         while self._pending is not None or self._count:
             await self.record()
-        if self._descriptor != _NONE:
-            _seal(self._descriptor)
-            self._descriptor = _NONE
+        if self._file is not None:
+            self._file.seal()
+            self._file = None
 
-    def _write_record(self, part: JournalPart, descriptor: int) -> None:
-        if descriptor != _NONE:
-            os.fdatasync(descriptor)  # what the record says is there is there after a power cut too
+    def _write_record(self, part: JournalPart, file: JournalFile) -> None:
+        try:
+            file.sync(part.offset)  # what the record says is there is there after a power cut too
+        except OSError as error:
+            raise self._failed("synced", error) from error
+        if (
+            self.can_sign or self._recorded_until(part.file) == part.offset
+        ):  # a commit that failed may have been kept
+            self._append_record(part)
+
+    def _append_record(self, part: JournalPart) -> None:
         with self._store.write() as connection:
             append_record(connection, self._clock, self._kind.event, actor=self._actor, body=asdict(part))
         fault_point("journal.recorded")
@@ -207,29 +209,25 @@ class DigestJournal:
         Raises:
             SealmintError: a record could not be written, or a journal not read.
         """
+        in_use = None if self._file is None else self._file.path
         left = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             try:
-                if path == self._path or not stat.S_IMODE(path.stat().st_mode) & stat.S_IWUSR:
+                if path == in_use or not stat.S_IMODE(path.stat().st_mode) & stat.S_IWUSR:
                     continue
                 self._record_rest(path)
-                path.chmod(_SEALED_MODE)
+                seal_left_over(path)
             except OSError as error:
-                message = f"a journal of {self._kind.name} cannot be read"
-                raise StoreError(message, place=str(path), value=error.strerror) from error
+                raise self._failed("taken over", error) from error
             left.append(path.name)
         return left
 
     def _record_rest(self, path: Path) -> None:
         offset = self._recorded_until(path.name)
-        with path.open("rb") as file:
-            file.seek(offset)
-            rest = file.read()
-            if rest:
-                part = JournalPart(
-                    path.name, offset, len(rest), rest.count(b"\n"), hashlib.sha256(rest).hexdigest()
-                )
-                self._write_record(part, file.fileno())
+        lines = left_over_lines(path, offset)
+        if lines:
+            count, sha256 = lines.count(b"\n"), hashlib.sha256(lines).hexdigest()
+            self._append_record(JournalPart(path.name, offset, len(lines), count, sha256))
 
     def _recorded_until(self, name: str) -> int:
         with self._store.read() as connection:
@@ -259,8 +257,3 @@ async def keep_recording(journal: DigestJournal, log: structlog.typing.Filtering
         else:
             if not could_sign:
                 log.info("audit-works-again")
-
-
-def _seal(descriptor: int) -> None:
-    os.fchmod(descriptor, _SEALED_MODE)
-    os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,8 +17,9 @@ from sqlalchemy import select, text
 
 from engine.audit import digest_journal
 from engine.audit.digest_journal import LIVE_OCSP, DigestJournal, JournalPart
+from engine.audit.journal_file import JournalFile
 from engine.clock import SetClock
-from engine.errors import StoreError
+from engine.errors import StoreError, StoreUnavailable
 from engine.store.database import Store
 from engine.store.schema import audit_record
 from tests.judges.toy_authority import NOW
@@ -128,18 +130,73 @@ async def test_while_no_record_can_be_written_nothing_may_be_signed(store: Store
     assert_recorded_once(store, tmp_path, range(2))
 
 
-def test_a_full_disk_leaves_no_half_line(store: Store, tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_no_half_line(store: Store, tmp_path: Path) -> None:
     journal = journal_of(store, tmp_path)
     journal.add([digest(0)])
-    write = os.write
+    write = os.pwrite
     with (
-        patch.object(os, "write", lambda descriptor, octets: write(descriptor, octets[:10])),
-        pytest.raises(StoreError, match="disk is full"),
+        patch.object(os, "pwrite", lambda file, octets, offset: write(file, octets[:80], offset)),
+        pytest.raises(StoreError, match=r"cannot be written.*No space left"),
     ):
-        journal.add([digest(1)])
-    journal.add([digest(2)])
+        journal.add([digest(1), digest(2)])
+    journal.add([digest(3)])
+    await journal.close()
     (file,) = (tmp_path / "live-ocsp").iterdir()
-    assert file.read_text().splitlines() == [digest(0).hex(), digest(2).hex()]
+    assert file.read_text().splitlines() == [digest(0).hex(), digest(3).hex()]
+    assert [lines_of(tmp_path, part) for part in recorded(store)] == [[digest(0).hex(), digest(3).hex()]]
+
+
+def test_half_a_line_of_a_killed_process_is_cut_off(store: Store, tmp_path: Path) -> None:
+    killed = journal_of(store, tmp_path)
+    killed.add([digest(0)])
+    (file,) = (tmp_path / "live-ocsp").iterdir()
+    with file.open("ab") as torn:
+        torn.write(digest(1).hex()[:30].encode())
+    journal_of(store, tmp_path).record_left_over()
+    assert_recorded_once(store, tmp_path, range(1))
+    assert file.read_text() == digest(0).hex() + "\n"
+
+
+async def test_what_could_not_be_synced_is_written_again(store: Store, tmp_path: Path) -> None:
+    journal = journal_of(store, tmp_path)
+    journal.add([digest(0)])
+    written: list[tuple[bytes, int]] = []
+    write = os.pwrite
+
+    def remember(file: int, octets: bytes, offset: int) -> int:
+        written.append((octets, offset))
+        return write(file, octets, offset)
+
+    with (
+        patch.object(os, "fdatasync", side_effect=OSError(errno.EIO, os.strerror(errno.EIO))),
+        pytest.raises(StoreError, match=r"cannot be synced.*Input/output error"),
+    ):
+        await journal.record()
+    assert not may_sign(journal)
+    with patch.object(os, "pwrite", remember):
+        await journal.record()
+    assert may_sign(journal)
+    assert written == [(digest(0).hex().encode() + b"\n", 0)]
+    assert_recorded_once(store, tmp_path, range(1))
+
+
+async def test_a_record_that_was_kept_although_its_commit_failed_is_not_repeated(
+    store: Store, tmp_path: Path
+) -> None:
+    journal = journal_of(store, tmp_path)
+    journal.add([digest(0)])
+    append = journal._append_record
+
+    def answer_is_lost(part: JournalPart) -> None:
+        append(part)
+        raise StoreUnavailable("the connection is gone")
+
+    with patch.object(journal, "_append_record", answer_is_lost), pytest.raises(StoreUnavailable):
+        await journal.record()
+    await journal.record()
+    journal.add([digest(1)])
+    await journal.close()
+    assert_recorded_once(store, tmp_path, range(2))
 
 
 async def test_a_long_journal_is_followed_by_another(store: Store, tmp_path: Path) -> None:
@@ -163,9 +220,9 @@ async def test_under_steady_load_a_long_journal_is_followed_by_another_too(
     write = journal._write_record
     numbers = iter(range(10))
 
-    def write_while_signing_goes_on(part: JournalPart, descriptor: int) -> None:
+    def write_while_signing_goes_on(part: JournalPart, file: JournalFile) -> None:
         journal.add([digest(next(numbers))])
-        write(part, descriptor)
+        write(part, file)
 
     with (
         patch.object(digest_journal, "_LONGEST_OCTETS", 2 * 65),
