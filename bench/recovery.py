@@ -1,4 +1,4 @@
-"""How long a run takes to be at full speed again after what it was doing was killed, in a run of 100,000 certificates and more.
+"""How long a run of over 100,000 certificates takes to be at full speed again after something of it was killed.
 
     python -m bench.recovery [--postgresql] [--items 150000] [--rounds N] [--workers 2] [--sessions 4] [--json FILE]
 
