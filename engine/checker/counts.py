@@ -47,6 +47,12 @@ _COUNTS = (
         "SELECT 'all', (SELECT count(*) FROM certificate_status), (SELECT count(*) FROM signature)",
     ),
     (
+        "run with the cards of its items",
+        "SELECT run.id, coalesce(made.number, 0), coalesce(made.carded, 0) FROM run LEFT JOIN"
+        " (SELECT item.run_id, count(*) AS number, count(card.id) AS carded FROM item"
+        " LEFT JOIN card ON card.id = item.card_id GROUP BY item.run_id) AS made ON made.run_id = run.id",
+    ),
+    (
         "serial_claim",
         "SELECT 'all', (SELECT count(*) FROM serial_claim), (SELECT count(*) FROM reservation)",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -13,6 +14,7 @@ from engine.audit.events import Event
 from engine.audit.log import append_record
 from engine.capacity.sweep_key import SweepKey
 from engine.capacity.sweep_messages import announced_message
+from engine.checker import check
 from engine.clock import SystemClock
 from tests.checker.damage import damaged, judged, rules
 from tests.cli.prepared_home import CERTIFICATES, PreparedHome, copy_of, run_here
@@ -69,12 +71,31 @@ def test_a_sound_home_has_no_findings(worked: PreparedHome) -> None:
         ("UPDATE status_change_head SET sequence = sequence + 1", {"change-sequence"}),
         ("UPDATE status_change SET subject = 999 WHERE sequence = 1", {"change-audit"}),
         ("UPDATE status_change SET kind = 9 WHERE sequence = 1", {"change-audit"}),
+        ("UPDATE item SET card_id = 999 WHERE id = 7", {"counts"}),
+        (
+            "UPDATE audit_record SET body = 'no JSON' WHERE event = 'unit.completed'",
+            {"audit-body", "audit-chain", "change-audit"},
+        ),
+        (
+            "UPDATE audit_record SET body = '[]' WHERE event = 'operations.signature-intended'",
+            {"audit-body", "audit-chain", "signature-unaccounted"},
+        ),
     ],
 )
 def test_damage_is_found_by_its_rule(
     worked: PreparedHome, tmp_path: Path, statement: str, expected: set[str]
 ) -> None:
     assert rules(damaged(worked, tmp_path / "copy", statement)) == expected
+
+
+def test_a_rule_that_cannot_read_the_record_is_a_finding_and_the_others_go_on(
+    worked: PreparedHome, tmp_path: Path
+) -> None:
+    home = damaged(worked, tmp_path / "copy", "UPDATE audit_head SET sequence = sequence + 1")
+    with patch.object(check, "check_standings", side_effect=ValueError("a time of 13 months")):
+        found = {finding.rule: finding.what for finding in judged(home).findings}
+    assert found.keys() == {"unreadable", "audit-head"}
+    assert "a time of 13 months" in found["unreadable"]
 
 
 def test_a_damaged_home_has_its_exit_code(worked: PreparedHome, tmp_path: Path) -> None:
