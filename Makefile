@@ -38,7 +38,7 @@ fuzz: setup ## coverage-guided fuzzing of every reader, and hostile requests to 
 	@$(PYTHON) -m tests.fuzz_parsers --seconds $(or $(SECONDS),600)
 	@$(PYTHON) -m tests.fuzz --requests $(or $(REQUESTS),20000)
 
-chaos: setup ## processes killed at every named step and at random, a token that fails; ROUNDS=200 SEED=7
+chaos: setup ## processes killed, disks full and broken, clock, token and database wrong or away; ROUNDS=200 SEED=7
 	@$(PYTHON) -m tests.chaos --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
 
 hsm-shim: setup ## build the pretend HSM: build/libhsm_shim.so

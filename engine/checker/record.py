@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 _ROWS_AT_ONCE = 1_000
@@ -24,14 +24,25 @@ class Record:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._under_way: set[CursorResult[Any]] = set()
 
     def rows(self, statement: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a SELECT in constant memory; several may be under way at once."""
         result = self._connection.execute(
             text(statement), values, execution_options={"yield_per": _ROWS_AT_ONCE}
         )
-        for row in result:
-            yield tuple(row)
+        self._under_way.add(result)
+        try:
+            for row in result:
+                yield tuple(row)
+        finally:
+            self._under_way.discard(result)
+            result.close()
+
+    def end(self) -> None:
+        """End the SELECTs that nobody read to their end: a server holds a cursor for each."""
+        for result in self._under_way:
+            result.close()
 
     def row(self, statement: str, **values: object) -> tuple[Any, ...] | None:
         """Return the first row of a SELECT, None where there is none."""
@@ -53,7 +64,11 @@ def snapshot(url: str) -> Iterator[Record]:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
-            yield Record(connection)
+            record = Record(connection)
+            try:
+                yield record
+            finally:
+                record.end()
             connection.rollback()
     finally:
         engine.dispose()
