@@ -9,9 +9,10 @@ from itertools import cycle
 
 from tests.chaos.database_rounds import database_round
 from tests.chaos.host_rounds import clock_round, files_round
-from tests.chaos.rounds import Round, point_rounds, random_round, token_round
+from tests.chaos.rounds import Round, point_rounds, random_round
 from tests.chaos.serve_rounds import serve_round
 from tests.chaos.status_rounds import crl_disk_round, map_round, status_files_round
+from tests.chaos.token_rounds import token_round
 from tests.postgresql_server import running_server
 
 Make = Callable[[random.Random], Round]

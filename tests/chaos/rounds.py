@@ -22,7 +22,6 @@ from tests.cli.prepared_home import (
 from tests.status.ocsp_home import OcspHome
 
 _WORKERS = 2
-_FUNCTION_FAILED, _DEVICE_REMOVED = 0x6, 0x32  # PKCS#11 3.0 section 6.3: CKR values
 _LATENCY_MICROSECONDS = 5_000
 """Of a signature in rounds with a kill at random: long enough that it hits a run at work."""
 
@@ -229,29 +228,3 @@ def random_round(chance: random.Random) -> Round:
     if chance.random() < 0.6:
         return Round("random", "a run", False, _run_at_random, rest_after_run)
     return Round("random", "a service", True, _service_at_random, rest_after_status)
-
-
-# ---- the token ----
-
-
-def _token_fails(fault: str, home: PreparedHome, chance: random.Random) -> str:
-    """One call in so many fails, or calls fail in a burst, or every session is lost."""
-    if fault == "one in 100":
-        home.hsm.fail_one_in("C_Sign", chance.choice([_FUNCTION_FAILED, _DEVICE_REMOVED]), 100)
-    elif fault == "burst":
-        home.hsm.fail_next("C_Sign", _FUNCTION_FAILED, chance.randint(1, 8))
-    home.hsm.seed(chance.randint(1, 1_000_000))
-    process = home.start("run", "start", 1, "--workers", _WORKERS)
-    if fault == "restart":
-        after = home.log_lines + chance.randint(1, CERTIFICATES)
-        if wait_until(lambda: home.log_lines >= after, process):
-            home.hsm.restart()
-    code = process.wait(SAFETY_NET)
-    assert code in {0, 20}  # 20: some items failed, or the run was paused
-    return f"exit code {code}"
-
-
-def token_round(chance: random.Random) -> Round:
-    """A round in which the token fails."""
-    fault = chance.choice(["one in 100", "burst", "restart"])
-    return Round("token", fault, False, partial(_token_fails, fault), rest_after_run)
