@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,9 @@ _LATENCY_MICROSECONDS = 10_000
 
 _MOST_HITS = 20
 """Calls that fail before the disk is well again. A guess: several attempts of each process."""
+
+_LOOK_SECONDS = 0.5
+"""Between two looks whether anything still happens. A guess: at work, a unit is completed several times in it."""
 
 ERRORS = {"full": FULL, "broken": BROKEN}
 
@@ -74,9 +78,9 @@ def _clock_goes_ahead(faults: HostFaults, *_: object) -> str:
 def _clock_goes_back(faults: HostFaults, home: PreparedHome, *_: object) -> str:
     """And is set again. Meanwhile nothing may be issued: its time would lie before what was recorded."""
     faults.set_clock_wrong(-DAY)
-    _wait_until_nothing_is_completed(home)
+    stored = _wait_until_nothing_is_completed(home)
     faults.set_clock_wrong(0)
-    return "a day back, and set again"
+    return f"a day back, and set again; stood still with {stored} certificates"
 
 
 def _clock_goes_ahead_and_back(faults: HostFaults, home: PreparedHome, *_: object) -> str:
@@ -85,23 +89,23 @@ def _clock_goes_ahead_and_back(faults: HostFaults, home: PreparedHome, *_: objec
     stored = _stored(home)
     wait_until(lambda: _stored(home) > stored or home.state() == "completed")
     faults.set_clock_wrong(0)
-    _wait_until_nothing_is_completed(home)
+    stored = _wait_until_nothing_is_completed(home)
     faults.set_clock_wrong(DAY)
-    return "a day ahead, back, and ahead when the day has come"
+    return f"a day ahead, back (stood still with {stored} certificates), and ahead when the day has come"
 
 
 def _stored(home: PreparedHome) -> int:
     return home.number("SELECT count(*) FROM signature")
 
 
-def _wait_until_nothing_is_completed(home: PreparedHome) -> None:
-    """Two looks between which a worker would have completed a unit several times over."""
+def _wait_until_nothing_is_completed(home: PreparedHome) -> int:
+    """Wait until two looks find the same; return how many certificates there are."""
     while True:
         stored = _stored(home)
         signed = home.log_lines
-        subprocess.run(["sleep", "0.5"], check=True)
+        time.sleep(_LOOK_SECONDS)
         if stored == _stored(home) and signed == home.log_lines:
-            return
+            return stored
 
 
 _CLOCKS = (_clock_goes_ahead, _clock_goes_back, _clock_goes_ahead_and_back)

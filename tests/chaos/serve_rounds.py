@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _STRIKES = 4
 
 _AWAY_SECONDS = 1.0
 _FAULT_SECONDS = 1.0
-"""How long a fault lasts. A guess: every process meets it, for each does something every second."""
+"""How long a fault lasts: decides only how much meets it. A guess: each process does something every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _Struck:
         """Let a disk fail while somebody acts on status."""
         self.faults.fail(error, part)
         act_on(self.home, self.chance)
-        _wait(_FAULT_SECONDS)
+        time.sleep(_FAULT_SECONDS)
         self.faults.heal()
         return f"{part} {'full' if error == FULL else 'broken'}"
 
@@ -61,13 +62,13 @@ class _Struck:
     def take_token_away(self) -> str:
         """Take the token for a second."""
         self.home.hsm.away(_AWAY_SECONDS)
-        _wait(_AWAY_SECONDS)
+        time.sleep(_AWAY_SECONDS)
         return "token away"
 
     def step_clock(self) -> str:
         """Put the clock back by a day, and set it again."""
         self.faults.set_clock_wrong(-DAY)
-        _wait(_FAULT_SECONDS)
+        time.sleep(_FAULT_SECONDS)
         self.faults.set_clock_wrong(0)
         return "clock a day back"
 
@@ -82,10 +83,6 @@ class _Struck:
             self.chance.choice(files),
             self.chance.choice(others),
         ]
-
-
-def _wait(seconds: float) -> None:
-    subprocess.run(["sleep", str(seconds)], check=True)
 
 
 @contextmanager
